@@ -1,0 +1,58 @@
+"""What can go wrong, as one tree.
+
+    StellwerkError
+    ├── ConfigurationError      a setting, a tier or a worker is declared wrongly
+    │   └── MissingExtraError   an optional dependency is not installed
+    ├── InputError              what the caller passed cannot be used
+    │   ├── DocumentError       a document is missing, is not text, or does not fit
+    │   └── PlanError           a plan is no DAG over known workers
+    ├── ModelFileError          a model file is absent, damaged or cannot be fetched
+    ├── TierError               a tier could not answer
+    │   └── ContextOverflowError  the prompt is larger than the tier's context window
+    └── ExpressionError         an arithmetic expression is refused or has no value
+
+Every message names the thing at fault, the value found, and what to do about it.
+"""
+
+
+class StellwerkError(Exception):
+    """Base of every error that Stellwerk raises on purpose."""
+
+
+class ConfigurationError(StellwerkError):
+    """A setting, a tier or a worker is declared wrongly."""
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'stellwerk[{extra}]'")
+
+
+class InputError(StellwerkError):
+    """What the caller passed cannot be used."""
+
+
+class DocumentError(InputError):
+    """A document is missing, is not text, or is larger than any tier can read."""
+
+
+class PlanError(InputError):
+    """A plan is not a directed acyclic graph of subtasks over known workers."""
+
+
+class ModelFileError(StellwerkError):
+    """A model file is absent, damaged, or cannot be fetched."""
+
+
+class TierError(StellwerkError):
+    """A tier could not answer: unreachable, refused, or broken off."""
+
+
+class ContextOverflowError(TierError):
+    """The prompt is larger than the tier's context window."""
+
+
+class ExpressionError(StellwerkError):
+    """An arithmetic expression is refused or has no finite value."""
