@@ -1,0 +1,34 @@
+"""The subtask graph: router → worker → accepted, or back to the router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+
+from stellwerk.budget import Budget
+from stellwerk.graphs.worker import create_worker_graph
+from stellwerk.nodes.route import after_attempt, route_step
+from stellwerk.nodes.state import SubtaskInput, SubtaskState
+from stellwerk.routers.router import Router
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.worker import Brief, Worker
+
+
+def create_subtask_graph(
+    workers: Mapping[str, Worker], ladder: Ladder, router: Router, budget: Budget
+) -> StateGraph[Any, Any, Any, Any]:
+    """One compiled graph serves every subtask: a router, and one subgraph per worker."""
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(
+        SubtaskState, context_schema=Brief, input_schema=SubtaskInput
+    )
+    names = list(workers)
+    graph.add_node(
+        "router", route_step(dict(workers), ladder, router, budget), destinations=(*names, END)
+    )
+    graph.add_edge(START, "router")
+    for name, worker in workers.items():
+        graph.add_node(name, create_worker_graph(worker, ladder).compile(name=name))
+        graph.add_conditional_edges(name, after_attempt, ["router", END])
+    return graph

@@ -1,0 +1,38 @@
+"""The worker graph: generate → verify → repair once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+
+from stellwerk.nodes.generate import generate_step, repair_step
+from stellwerk.nodes.state import WorkerInput, WorkerOutput, WorkerState
+from stellwerk.nodes.verify import verify_step
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.worker import Brief, Worker
+
+WorkerGraph = StateGraph[Any, Any, Any, Any]
+
+
+def create_worker_graph(worker: Worker, ladder: Ladder) -> WorkerGraph:
+    """A worker as a graph that makes one attempt on one tier.
+
+    Compile it to run a worker on its own: its input is `{"instruction": ..., "documents": [...]}` and
+    optionally a `tier` (the smallest if absent); its output has the `value`, the `verdict` and the
+    `calls`.
+
+    Args:
+        worker: what to ask and how to check it.
+        ladder: the tiers that an attempt may run on.
+    """
+    graph: WorkerGraph = StateGraph(
+        WorkerState, context_schema=Brief, input_schema=WorkerInput, output_schema=WorkerOutput
+    )
+    graph.add_node("generate", generate_step(worker, ladder))
+    graph.add_node("verify", verify_step(worker), destinations=("repair", END))
+    graph.add_node("repair", repair_step(worker, ladder))
+    graph.add_edge(START, "generate")
+    graph.add_edge("generate", "verify")
+    graph.add_edge("repair", "verify")
+    return graph

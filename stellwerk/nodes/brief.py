@@ -1,0 +1,34 @@
+"""The brief of the subtask at hand.
+
+Inside a plan the brief travels as runtime context rather than as state, so that a document is
+checkpointed once a run, not once for every step of every subtask. A graph that runs alone has it in
+its input.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from langgraph.runtime import get_runtime
+
+from stellwerk.document import as_documents
+from stellwerk.errors import InputError
+from stellwerk.worker import Brief
+
+
+def brief_of(state: Mapping[str, Any]) -> Brief:
+    """The brief from the runtime context, or from the state of a graph that runs alone.
+
+    Raises:
+        InputError: if there is no instruction.
+    """
+    context = get_runtime().context
+    if isinstance(context, Brief):
+        return context
+    instruction = state.get("instruction") or state.get("subtask", {}).get("instruction")
+    if not isinstance(instruction, str) or not instruction.strip():
+        raise InputError("the input has no instruction; pass {'instruction': ..., 'documents': [...]}")
+    return Brief(
+        instruction=instruction,
+        documents=as_documents(state.get("documents")),
+        inputs=state.get("inputs") or {},
+    )

@@ -1,0 +1,52 @@
+"""Route: pick the tier for the next attempt, or stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.graph import END
+from langgraph.types import Command
+
+from stellwerk.budget import Budget
+from stellwerk.nodes.state import SubtaskState
+from stellwerk.nodes.step import Asking, Step
+from stellwerk.outcome import Attempt, Verdict
+from stellwerk.plan import Subtask
+from stellwerk.routers.router import Router
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.worker import Worker
+
+
+def route_step(workers: dict[str, Worker], ladder: Ladder, router: Router, budget: Budget) -> Step:
+    """The node in front of the workers."""
+
+    def core(state: SubtaskState) -> Asking:
+        subtask = Subtask.model_construct(**state["subtask"])
+        attempts = state.get("attempts") or []
+        if "verdict" in state:
+            attempts = [*attempts, last_attempt(state)]
+        update: dict[str, Any] = {"attempts": attempts}
+        if budget.allows(len(attempts), len(ladder)):
+            decision = router.decide(subtask, workers[subtask.worker], ladder, budget, attempts)
+            if decision.tier is not None:
+                update |= {"tier": ladder.tier(decision.tier).name, "decision": decision.record()}
+                return Command(update=update, goto=subtask.worker)
+        return Command(update=update, goto=END)
+        yield  # a step is a generator, also when it asks nothing
+
+    return Step("router", core)
+
+
+def last_attempt(state: SubtaskState) -> Attempt:
+    """The attempt that the state's verdict is about."""
+    return Attempt(
+        tier=state["tier"],
+        decision=state["decision"],
+        verdict=state.get("verdict") or Verdict(accepted=False),
+        calls=state.get("calls") or [],
+    )
+
+
+def after_attempt(state: SubtaskState) -> str:
+    """Accepted ends the subtask; rejected goes back to the router."""
+    return END if state["verdict"]["accepted"] else "router"

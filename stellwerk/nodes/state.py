@@ -1,0 +1,108 @@
+"""What flows through the graphs. All of it is JSON, but for `messages`."""
+
+from typing import Annotated, Any
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels import EphemeralValue
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+from stellwerk.document import Document
+from stellwerk.ledger import LedgerRecord
+from stellwerk.outcome import Attempt, Call, DecisionRecord, SubtaskResult, Verdict
+
+
+class WorkerInput(TypedDict, total=False):
+    """What a worker gets when it runs alone. `tier` defaults to the smallest."""
+
+    instruction: str
+    documents: list[Document]
+    inputs: dict[str, Any]
+    tier: str
+
+
+class WorkerOutput(TypedDict, total=False):
+    """What a worker gives back: its value, the verdict on it, and the calls it took."""
+
+    value: Any
+    verdict: Verdict
+    calls: list[Call]
+
+
+class WorkerState(WorkerInput, WorkerOutput, total=False):
+    """A worker at work. `draft` is the model's last text."""
+
+    draft: "Draft"
+
+
+class Draft(TypedDict):
+    """An answer before it is checked; `reason` and `detail` say why there is none."""
+
+    text: str
+    finish: str
+    reason: str
+    detail: str
+
+
+class SubtaskInput(TypedDict, total=False):
+    """What a subtask graph gets when it runs alone."""
+
+    subtask: dict[str, Any]
+    documents: list[Document]
+    inputs: dict[str, Any]
+
+
+class SubtaskState(SubtaskInput, WorkerOutput, total=False):
+    """A subtask on its way up the ladder. `attempts` holds the rejected ones."""
+
+    tier: str
+    decision: DecisionRecord
+    attempts: list[Attempt]
+
+
+class OrchestratorInput(TypedDict, total=False):
+    """A task, as text or as the last of some messages, and the documents it is about.
+
+    A ready `plan` spares the planner. Documents stay with the thread for its next task.
+    """
+
+    task: str
+    documents: list[Document]
+    messages: Annotated[list[AnyMessage], add_messages]
+    plan: dict[str, Any]
+
+
+class Failure(TypedDict):
+    """Why a task is not wholly done: the subtasks without a result, each with its reason."""
+
+    message: str
+    missing: dict[str, str]
+
+
+class OrchestratorOutput(TypedDict, total=False):
+    """The answer, what each subtask gave, and what it cost."""
+
+    answer: str
+    results: dict[str, SubtaskResult]
+    failure: Failure | None
+    final_plan: dict[str, Any]
+    ledger: LedgerRecord
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class OrchestratorState(OrchestratorInput, total=False):
+    """A task on its way from plan to answer.
+
+    `executed` lasts for one step, so that a new task on a thread that broke off is never mistaken
+    for the return of an executed plan.
+    """
+
+    executed: Annotated[bool, EphemeralValue(bool)]
+    final_plan: dict[str, Any]
+    answer: str
+    results: dict[str, SubtaskResult]
+    failure: Failure | None
+    ledger: LedgerRecord
+    calls: list[Call]
+    started: float
+    fallback: str

@@ -1,0 +1,115 @@
+"""Synthesize: merge the results into one answer, and draw up the ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+from stellwerk.errors import TierError
+from stellwerk.ledger import draw_up
+from stellwerk.nodes.state import OrchestratorState
+from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.outcome import Call, SubtaskResult, Usage
+from stellwerk.plan import Plan
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.tiers.tier import Request, Tier
+
+Merge = Callable[[str, Plan, Mapping[str, SubtaskResult]], str]
+"""A plain function that merges: gets the task, the plan and the results by subtask."""
+
+Synthesizer = Merge | str
+"""`"model"`, `"join"`, a template such as `"Revenue: {a}"` over subtask ids, or a function."""
+
+
+def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_tokens: int) -> Step:
+    """The last node: an answer, the ledger, and the answer as a message."""
+
+    def core(state: OrchestratorState) -> Asking:
+        plan, results = Plan.parse(state["final_plan"]), state["results"]
+        calls = list(state.get("calls", ()))
+        answer = _without_model(synthesizer, state["task"], plan, results)
+        if answer is None:
+            call = Call(
+                step="synthesize",
+                owner="synthesize",
+                tier=tier.name,
+                usage=Usage(input=0, cached=0, output=0),
+                seconds=0.0,
+            )
+            calls.append(call)
+            request = Request(messages=_messages(state["task"], plan, results), max_tokens=max_tokens)
+            try:
+                reply = yield Ask(tier, request)
+            except TierError as error:
+                call["error"] = str(error)
+                answer = join(state["task"], plan, results)  # what is done is not lost
+            else:
+                call["usage"], call["seconds"] = reply.usage, reply.seconds
+                answer = reply.text.strip() or join(state["task"], plan, results)
+        ledger = draw_up(
+            calls,
+            results.values(),
+            {tier.name: tier.price for tier in ladder} | {tier.name: tier.price},
+            large=ladder.largest.name,
+            wall_seconds=time.time() - state["started"],
+        )
+        # The thread may get another task: what came in with this one must not be taken for part of it.
+        used_up = {"task": None, "plan": None}
+        return {**used_up, "answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
+
+    return Step("synthesize", core)
+
+
+def join(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> str:
+    """The results one below the other; what is missing says why."""
+    blocks = []
+    for subtask in plan.subtasks:
+        result = results[subtask.id]
+        said = as_text(result["value"]) if result["status"] == "accepted" else f"(no result: {_why(result)})"
+        blocks.append(f"{subtask.instruction}\n{said}")
+    return "\n\n".join(blocks)
+
+
+def as_text(value: Any) -> str:
+    """A worker's value as a person reads it: its `text` or `answer` where it has one."""
+    if isinstance(value, Mapping):
+        for field in ("text", "answer", "label", "value"):
+            if isinstance(value.get(field), str):
+                unit = value.get("unit") if field in ("answer", "value") else None
+                return f"{value[field]} {unit}" if unit else str(value[field])
+        if isinstance(value.get("answer"), list):
+            return ", ".join(str(item) for item in value["answer"])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _without_model(
+    synthesizer: Synthesizer, task: str, plan: Plan, results: Mapping[str, SubtaskResult]
+) -> str | None:
+    if callable(synthesizer):
+        return synthesizer(task, plan, results)
+    if synthesizer == "join" or any(result["status"] != "accepted" for result in results.values()):
+        return join(task, plan, results)
+    if synthesizer == "model":
+        sinks = plan.sinks()
+        # One text at the end of the plan is the answer already; a model could only spoil it.
+        alone = results[sinks[0].id]["value"] if len(sinks) == 1 else None
+        return as_text(alone) if isinstance(alone, Mapping) and isinstance(alone.get("text"), str) else None
+    return synthesizer.format_map({name: as_text(result["value"]) for name, result in results.items()})
+
+
+def _messages(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> list[Any]:
+    return [
+        SystemMessage("You merge finished results into one short answer. Use only the results given."),
+        HumanMessage(
+            f"Task:\n{task}\n\nResults:\n{join(task, plan, results)}\n\n"
+            "Write the answer to the task. Keep every figure as it is.\nAnswer:"
+        ),
+    ]
+
+
+def _why(result: SubtaskResult) -> str:
+    return f"{result.get('reason', result['status'])}: {result.get('detail', '')}".rstrip(": ")

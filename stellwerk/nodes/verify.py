@@ -1,0 +1,73 @@
+"""Verify: is the answer JSON, does it follow the schema, do the worker's checks hold?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from langgraph.graph import END
+from langgraph.types import Command
+from pydantic import BaseModel, ValidationError
+
+from stellwerk.nodes.brief import brief_of
+from stellwerk.nodes.state import Draft, WorkerState
+from stellwerk.nodes.step import Asking, Step
+from stellwerk.outcome import Reason, Verdict
+from stellwerk.worker import Brief, Worker
+
+MAX_ANSWER = 1_000_000  # characters; a longer answer is a runaway, and parsing it is work for nothing
+_REPAIRABLE = {Reason.NOT_JSON, Reason.SCHEMA, Reason.CHECK, Reason.EMPTY}
+
+
+def verify_step(worker: Worker) -> Step:
+    """The node that accepts an answer, or says why not."""
+
+    def core(state: WorkerState) -> Asking:
+        value, verdict = judge(worker, brief_of(state), state["draft"])
+        repairs = sum(call["step"] == "repair" for call in state["calls"])
+        again = (
+            not verdict["accepted"] and verdict.get("reason") in _REPAIRABLE and repairs < worker.repairs
+        )
+        return Command(update={"value": value, "verdict": verdict}, goto="repair" if again else END)
+        yield  # a step is a generator, also when it asks nothing
+
+    return Step("verify", core)
+
+
+def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
+    """The value of a draft as JSON and the verdict on it; the value is None when it is rejected."""
+    if draft["reason"]:
+        return _rejected(Reason(draft["reason"]), draft["detail"])
+    text = draft["text"]
+    if draft["finish"] == "length":
+        return _rejected(
+            Reason.LENGTH, f"the answer was cut off after {len(text):,} characters; answer more briefly"
+        )
+    if not text.strip():
+        return _rejected(Reason.EMPTY, "the answer is empty")
+    if len(text) > MAX_ANSWER:
+        return _rejected(
+            Reason.LENGTH, f"the answer has {len(text):,} characters; the limit is {MAX_ANSWER:,}"
+        )
+    try:
+        raw = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return _rejected(Reason.NOT_JSON, f"the answer is not JSON: {error}; it begins {text[:60]!r}")
+    try:
+        answer = worker.output.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "answer"
+        return _rejected(Reason.SCHEMA, f"{where}: {first['msg']}")
+    try:
+        result: BaseModel = worker.finish(answer, brief) if worker.finish else answer
+        for check in worker.checks:
+            if problem := check(result, brief):
+                return _rejected(Reason.CHECK, f"{getattr(check, '__name__', 'check')}: {problem}")
+        return result.model_dump(mode="json"), Verdict(accepted=True)
+    except Exception as error:  # a worker's own code must not take its siblings down
+        return _rejected(Reason.CHECK, f"{type(error).__name__}: {error}")
+
+
+def _rejected(reason: Reason, detail: str) -> tuple[None, Verdict]:
+    return None, Verdict(accepted=False, reason=reason.value, detail=detail[:1000])

@@ -1,0 +1,84 @@
+"""What became of calls, attempts and subtasks.
+
+These records live in graph state, so they are plain JSON: a checkpoint written by one version can be
+read by the next, by Studio, and by any client, and no type has to be trusted on deserialisation.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+
+class Reason(StrEnum):
+    """Why an attempt was rejected, or a subtask not done."""
+
+    NOT_JSON = "not_json"
+    SCHEMA = "schema"
+    CHECK = "check"
+    LENGTH = "length"
+    EMPTY = "empty"
+    CONTEXT = "context"
+    TIER = "tier"
+    WORKER = "worker"
+    DEPENDENCY = "dependency"
+    STEPS = "steps"
+
+
+class Usage(TypedDict):
+    """Tokens of one call. `input` includes `cached`."""
+
+    input: int
+    cached: int
+    output: int
+
+
+class Call(TypedDict):
+    """One call of a model, as it is billed."""
+
+    step: Literal["plan", "generate", "repair", "synthesize"]
+    owner: str
+    tier: str
+    usage: Usage
+    seconds: float
+    error: NotRequired[str]
+
+
+class Verdict(TypedDict):
+    """Whether an attempt was accepted, and if not, why."""
+
+    accepted: bool
+    reason: NotRequired[str]
+    detail: NotRequired[str]
+
+
+class DecisionRecord(TypedDict):
+    """A router's decision, as stored. `tier` is None when the router stops."""
+
+    tier: str | None
+    router: str
+    version: str
+    propensity: float
+    why: str
+    estimates: dict[str, dict[str, float]]
+
+
+class Attempt(TypedDict):
+    """One try at a subtask on one tier."""
+
+    tier: str
+    decision: DecisionRecord
+    verdict: Verdict
+    calls: list[Call]
+
+
+class SubtaskResult(TypedDict):
+    """What became of a subtask. `value` is the worker's output as JSON, or None."""
+
+    id: str
+    worker: str
+    status: Literal["accepted", "failed", "skipped"]
+    value: Any
+    attempts: list[Attempt]
+    reason: NotRequired[str]
+    detail: NotRequired[str]

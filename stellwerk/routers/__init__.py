@@ -1,0 +1,6 @@
+"""Which tier runs the next attempt."""
+
+from stellwerk.routers.router import Router
+from stellwerk.routers.smallest_first import Fixed, SmallestFirst
+
+__all__ = ["Fixed", "Router", "SmallestFirst"]

@@ -1,0 +1,82 @@
+"""Start at the smallest tier; one tier up at each rejection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stellwerk.budget import Budget
+from stellwerk.decision import Decision
+from stellwerk.outcome import Attempt
+from stellwerk.plan import Subtask
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.tiers.tier import Tier
+from stellwerk.worker import Worker
+
+
+class SmallestFirst:
+    """The router of a cold start: nothing is known yet, so checks decide.
+
+    Args:
+        start: per worker, the tier to begin with where the smallest is known to be too small.
+    """
+
+    name = "smallest-first"
+    version = "1"
+
+    def __init__(self, start: Mapping[str, str] | None = None) -> None:
+        self._start = dict(start or {})
+
+    def decide(
+        self,
+        subtask: Subtask,
+        worker: Worker,
+        ladder: Ladder,
+        budget: Budget,
+        history: Sequence[Attempt],
+    ) -> Decision:
+        """The smallest tier, then the next one up, until the ladder ends.
+
+        Raises:
+            ConfigurationError: if `start` names a tier that the ladder does not have.
+        """
+        if not history:
+            first = ladder.tier(self._start[worker.name]) if worker.name in self._start else ladder.smallest
+            return self._decision(first, f"{first.name} is the smallest tier for {worker.name}")
+        tried = history[-1]
+        reason = tried["verdict"].get("reason", "rejected")
+        above = ladder.above(tried["tier"])
+        if above is None:
+            return self._decision(None, f"{tried['tier']} is the largest tier and was rejected ({reason})")
+        return self._decision(above, f"{tried['tier']} was rejected ({reason}); {above.name} is the next tier")
+
+    def _decision(self, tier: Tier | None, why: str) -> Decision:
+        return Decision(
+            tier=None if tier is None else tier.name, router=self.name, version=self.version, why=why
+        )
+
+
+class Fixed:
+    """Always the same tier, once.
+
+    Args:
+        tier: name of the tier.
+    """
+
+    name = "fixed"
+    version = "1"
+
+    def __init__(self, tier: str) -> None:
+        self._tier = tier
+
+    def decide(
+        self,
+        subtask: Subtask,
+        worker: Worker,
+        ladder: Ladder,
+        budget: Budget,
+        history: Sequence[Attempt],
+    ) -> Decision:
+        """The fixed tier before the first attempt; nothing after it."""
+        tier = None if history else ladder.tier(self._tier).name
+        why = f"fixed to {self._tier}" if tier else f"{self._tier} was rejected, and no other tier is allowed"
+        return Decision(tier=tier, router=self.name, version=self.version, why=why)

@@ -1,0 +1,56 @@
+"""A tier behind any OpenAI-compatible URL: vLLM, a hosted API, a gateway."""
+
+from __future__ import annotations
+
+import os
+
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from stellwerk.tiers.tier import Price, Tier
+
+
+def openai_tier(
+    name: str,
+    *,
+    model: str,
+    base_url: str | None = None,
+    api_key: SecretStr | None = None,
+    price: Price | None = None,
+    context_window: int = 32_768,
+    max_concurrency: int | None = 16,
+    timeout: float = 120.0,
+    max_retries: int = 2,
+) -> Tier:
+    """A tier served over HTTP.
+
+    Args:
+        name: how decisions, traces and the ledger call it.
+        model: the model's name at the server.
+        base_url: for example `http://127.0.0.1:8000/v1`; OpenAI's own if None.
+        api_key: read from `OPENAI_API_KEY` if None; servers without keys get the placeholder `EMPTY`.
+        price: USD per million tokens; None counts the tier as unpriced.
+        context_window: tokens of prompt and answer together.
+        max_concurrency: requests at a time.
+        timeout: seconds for one request.
+        max_retries: tries after a connection error, a 429 or a 5xx, with back-off.
+    """
+    key = api_key or SecretStr(os.environ.get("OPENAI_API_KEY") or "EMPTY")
+    chat = ChatOpenAI(
+        model=model,
+        base_url=base_url,
+        api_key=key,
+        temperature=0.0,
+        seed=0,
+        timeout=timeout,
+        max_retries=max_retries,
+        use_responses_api=False,
+        stream_usage=True,
+    )
+    return Tier(
+        name=name,
+        model=chat,
+        price=price,
+        context_window=context_window,
+        max_concurrency=max_concurrency,
+    )

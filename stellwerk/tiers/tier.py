@@ -1,0 +1,188 @@
+"""A tier: a chat model with a price, a context window and a concurrency limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+
+from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
+from stellwerk.outcome import Usage
+from stellwerk.tiers.throttle import Throttle
+
+# No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
+# bound would not have fitted; what passes is counted exactly by the server.
+_MOST_CHARACTERS_PER_TOKEN = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Price:
+    """What a tier costs, in USD: per million tokens, and per second of the model's time.
+
+    Args:
+        input: per million prompt tokens that were not cached.
+        cached: per million prompt tokens read from the prefix cache; `input` if None.
+        output: per million output tokens.
+        second: per second in which the model worked, for tiers on own hardware.
+    """
+
+    input: float = 0.0
+    cached: float | None = None
+    output: float = 0.0
+    second: float = 0.0
+
+    def usd(self, usage: Usage, seconds: float = 0.0) -> float:
+        """Money for a call."""
+        cached = self.input if self.cached is None else self.cached
+        tokens = (
+            (usage["input"] - usage["cached"]) * self.input
+            + usage["cached"] * cached
+            + usage["output"] * self.output
+        )
+        return tokens / 1e6 + seconds * self.second
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One call to make: messages, and the JSON schema that the answer has to follow."""
+
+    messages: Sequence[BaseMessage]
+    schema: dict[str, Any] | None = None
+    max_tokens: int | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments in the form of the OpenAI chat API."""
+        arguments: dict[str, Any] = {}
+        if self.max_tokens is not None:
+            arguments["max_tokens"] = self.max_tokens
+        if self.schema is not None:
+            name = str(self.schema.get("title", "answer"))
+            arguments["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": name, "schema": self.schema, "strict": True},
+            }
+        if self.tools:
+            arguments["tools"] = list(self.tools)
+        return arguments
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What a tier answered."""
+
+    message: AIMessage
+    text: str
+    usage: Usage
+    seconds: float
+    finish: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tier:
+    """A chat model with a price and limits.
+
+    Args:
+        name: how decisions, traces and the ledger call it.
+        model: any LangChain chat model.
+        price: what it costs; a tier without a price is counted as unpriced, not as free.
+        context_window: tokens that prompt and answer may have together.
+        max_concurrency: calls at a time; None for no limit.
+        throttle: shared by tiers on the same hardware, in place of `max_concurrency`.
+
+    Raises:
+        ConfigurationError: if the name is blank or a limit is below one.
+    """
+
+    name: str
+    model: BaseChatModel
+    price: Price | None = None
+    context_window: int = 32_768
+    max_concurrency: int | None = None
+    throttle: Throttle = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ConfigurationError("a tier has a blank name; name it")
+        for limit in ("context_window", "max_concurrency"):
+            value = getattr(self, limit)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"tier {self.name!r}: {limit} is {value}; it must be at least 1")
+        if self.throttle is None:
+            object.__setattr__(self, "throttle", Throttle(self.max_concurrency))
+
+    def call(self, request: Request) -> Reply:
+        """Ask the model and wait for the answer.
+
+        Raises:
+            ContextOverflowError: if the prompt cannot fit; nothing is ever cut.
+            TierError: if the tier does not answer.
+        """
+        self._check_fit(request)
+        with self.throttle.hold():
+            started = time.perf_counter()
+            try:
+                message = self.model.invoke(list(request.messages), **request.arguments())
+            except Exception as error:
+                raise self._error(error) from error
+            return _reply(message, time.perf_counter() - started)
+
+    async def acall(self, request: Request) -> Reply:
+        """Ask the model and wait for the answer; as `call`."""
+        self._check_fit(request)
+        async with self.throttle.ahold():
+            started = time.perf_counter()
+            try:
+                message = await self.model.ainvoke(list(request.messages), **request.arguments())
+            except Exception as error:
+                raise self._error(error) from error
+            return _reply(message, time.perf_counter() - started)
+
+    def _check_fit(self, request: Request) -> None:
+        characters = sum(len(message.content) for message in request.messages)
+        least = characters // _MOST_CHARACTERS_PER_TOKEN
+        if least > self.context_window:
+            raise ContextOverflowError(
+                f"the prompt has {characters:,} characters, at least {least:,} tokens; "
+                f"tier {self.name!r} holds {self.context_window:,}: split the documents or add a tier "
+                "with a larger context window"
+            )
+
+    def _error(self, error: Exception) -> TierError:
+        if isinstance(error, TierError):
+            return error
+        text = f"{type(error).__name__}: {error}"
+        kind = ContextOverflowError if _is_overflow(text) else TierError
+        return kind(f"tier {self.name!r} gave no answer: {text[:500]}")
+
+
+def _is_overflow(text: str) -> bool:
+    lowered = text.lower()
+    return any(
+        mark in lowered
+        for mark in ("context_length_exceeded", "maximum context length", "exceed_context_size", "context size")
+    )
+
+
+def _reply(message: BaseMessage, seconds: float) -> Reply:
+    assert isinstance(message, AIMessage)
+    counts = message.usage_metadata
+    usage = Usage(input=0, cached=0, output=0)
+    if counts is not None:
+        details = counts.get("input_token_details") or {}
+        usage = Usage(
+            input=counts["input_tokens"],
+            cached=details.get("cache_read") or 0,
+            output=counts["output_tokens"],
+        )
+    return Reply(
+        message=message,
+        text=message.text,
+        usage=usage,
+        seconds=seconds,
+        finish=str(message.response_metadata.get("finish_reason") or "stop"),
+    )

@@ -1,0 +1,97 @@
+"""The worker: a specialist for one narrow kind of work, as a specification.
+
+A worker says what to ask, what an answer looks like and how it is checked. It names no model: the
+router picks a tier for each attempt, and `stellwerk.graphs` compiles the worker into a subgraph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from stellwerk.document import Document
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """What a worker is given: the instruction, the documents, and the results it depends on."""
+
+    instruction: str
+    documents: Sequence[Document] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def source(self) -> str:
+        """All text that an answer may rest on: the documents, then the inputs as JSON."""
+        texts = [document["text"] for document in self.documents]
+        texts += [_plain(value) for value in self.inputs.values()]
+        return "\n\n".join(texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A solved case, shown to the model: an instruction and the answer that it should give."""
+
+    instruction: str
+    answer: Mapping[str, Any]
+
+
+Check = Callable[[Any, Brief], str | None]
+"""A check gets the answer and the brief, and returns None, or what is wrong in a sentence."""
+
+Finish = Callable[[Any, Brief], BaseModel]
+"""Turns the model's checked answer into the worker's result; what it raises rejects the attempt."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Worker:
+    """A specialist: prompt, output schema, checks. Made by `create_worker`."""
+
+    name: str
+    description: str
+    output: type[BaseModel]
+    prompt: str
+    examples: tuple[Example, ...] = ()
+    checks: tuple[Check, ...] = ()
+    finish: Finish | None = None
+    narrow: Callable[[Schema, Brief], Schema] | None = None
+    repairs: int = 1
+    max_tokens: int = 512
+
+    @cached_property
+    def schema(self) -> Schema:
+        """JSON schema of the model's answer."""
+        return self.output.model_json_schema()
+
+    def schema_for(self, brief: Brief) -> Schema:
+        """The schema for one brief: narrower where the worker knows more (given labels, say)."""
+        return self.narrow(self.schema, brief) if self.narrow else self.schema
+
+    @cached_property
+    def version(self) -> str:
+        """Short hash of all that shapes an answer, so that traces of two wordings stay apart."""
+        content = json.dumps(
+            [
+                self.name,
+                self.prompt,
+                self.schema,
+                [[example.instruction, dict(example.answer)] for example in self.examples],
+                [getattr(check, "__qualname__", repr(check)) for check in self.checks],
+                self.max_tokens,
+            ],
+            sort_keys=True,
+            default=str,
+        )
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

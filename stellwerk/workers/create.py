@@ -1,0 +1,71 @@
+"""Make a worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from stellwerk.errors import ConfigurationError
+from stellwerk.worker import Brief, Check, Example, Finish, Schema, Worker
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def create_worker(
+    name: str,
+    *,
+    output: type[BaseModel],
+    prompt: str,
+    description: str | None = None,
+    examples: Sequence[Example | tuple[str, Mapping[str, Any]]] = (),
+    checks: Sequence[Check] = (),
+    finish: Finish | None = None,
+    narrow: Callable[[Schema, Brief], Schema] | None = None,
+    repairs: int = 1,
+    max_tokens: int = 512,
+) -> Worker:
+    """Specify a worker: what to ask, what an answer looks like, how it is checked.
+
+    Args:
+        name: lower case, at most 32 letters, digits or underscores; the planner uses it.
+        output: pydantic model of the model's answer.
+        prompt: what to do, in a few plain sentences.
+        description: one line for the planner; the prompt's first sentence if None.
+        examples: solved cases, as `Example` or as (instruction, answer).
+        checks: each gets the result and the brief, and returns None or what is wrong.
+        finish: turns the answer into the worker's result; raising rejects the attempt.
+        narrow: makes the JSON schema stricter for one brief.
+        repairs: how often a rejected answer may be mended on the same tier.
+        max_tokens: of an answer.
+
+    Raises:
+        ConfigurationError: if the name, the prompt or an example is unusable.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"worker name {name!r} is not usable; use a lower-case letter, then at most 31 letters, digits or '_'"
+        )
+    if not prompt.strip():
+        raise ConfigurationError(f"worker {name!r} has a blank prompt; say what it is to do")
+    solved = []
+    for example in examples:
+        solved.append(example if isinstance(example, Example) else Example(instruction=example[0], answer=example[1]))
+        try:
+            output.model_validate(solved[-1].answer)
+        except ValueError as error:
+            raise ConfigurationError(f"worker {name!r}: example {solved[-1].instruction!r}: {error}") from error
+    return Worker(
+        name=name,
+        description=description or prompt.strip().split("\n")[0].split(". ")[0],
+        output=output,
+        prompt=prompt.strip(),
+        examples=tuple(solved),
+        checks=tuple(checks),
+        finish=finish,
+        narrow=narrow,
+        repairs=repairs,
+        max_tokens=max_tokens,
+    )
