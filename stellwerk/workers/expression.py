@@ -56,7 +56,8 @@ def evaluate(text: str) -> Decimal:
 
     Args:
         text: The expression: + - * / ^ ( ), numbers such as 3,423, $12 or 12.5%, and the functions sum,
-            avg (average, mean), min, max, abs, round(x, n) and count. At most 1000 characters.
+            avg (average, mean), min, max, abs, round(x, n), count, change(new, old), and in percent
+            percent_change(new, old) and share(part, whole). At most 1000 characters.
 
     Raises:
         ExpressionError: The expression is malformed, beyond a limit, or has no finite value.
@@ -132,23 +133,38 @@ def _mean(*values: Fraction) -> Fraction:
     return _sum(*values) / len(values)
 
 
+def _change(new: Fraction, old: Fraction) -> Fraction:
+    return new - old
+
+
+def _percent_change(new: Fraction, old: Fraction) -> Fraction:
+    return (new - old) / old * 100
+
+
+def _share(part: Fraction, whole: Fraction) -> Fraction:
+    return part / whole * 100
+
+
 def _round(value: Fraction, places: Fraction = Fraction()) -> Fraction:
     unit = Fraction(10) ** int(places)
     rounded = (abs(value) * unit + Fraction(1, 2)) // 1 / unit
     return rounded if value >= 0 else -rounded
 
 
-# Name: the most arguments, and what is computed.
-_FUNCTIONS: dict[str, tuple[int, Callable[..., Fraction]]] = {
-    "sum": (MAX_TOKENS, _sum),
-    "avg": (MAX_TOKENS, _mean),
-    "average": (MAX_TOKENS, _mean),
-    "mean": (MAX_TOKENS, _mean),
-    "min": (MAX_TOKENS, lambda *values: min(values)),
-    "max": (MAX_TOKENS, lambda *values: max(values)),
-    "count": (MAX_TOKENS, lambda *values: Fraction(len(values))),
-    "abs": (1, abs),
-    "round": (2, _round),
+# Name: the least and the most arguments, and what is computed.
+_FUNCTIONS: dict[str, tuple[int, int, Callable[..., Fraction]]] = {
+    "sum": (1, MAX_TOKENS, _sum),
+    "avg": (1, MAX_TOKENS, _mean),
+    "average": (1, MAX_TOKENS, _mean),
+    "mean": (1, MAX_TOKENS, _mean),
+    "min": (1, MAX_TOKENS, lambda *values: min(values)),
+    "max": (1, MAX_TOKENS, lambda *values: max(values)),
+    "count": (1, MAX_TOKENS, lambda *values: Fraction(len(values))),
+    "abs": (1, 1, abs),
+    "round": (1, 2, _round),
+    "change": (2, 2, _change),
+    "percent_change": (2, 2, _percent_change),
+    "share": (2, 2, _share),
 }
 
 
@@ -264,16 +280,19 @@ class _Parser:
     def call(self, name: _Token) -> Fraction:
         if name.text not in _FUNCTIONS:
             self.refuse(name, f"unknown name {name.text!r}", f"use {', '.join(_FUNCTIONS)}, or a number")
-        most, function = _FUNCTIONS[name.text]
+        least, most, function = _FUNCTIONS[name.text]
         self.expect("(")
         values = [self.sum()]
         while self.token.kind == ",":
             self.advance()
             values.append(self.sum())
         self.expect(")")
-        if len(values) > most:
-            self.refuse(name, f"{name.text} of {len(values)} values", f"give it at most {most}")
+        if not least <= len(values) <= most:
+            wanted = str(most) if least == most else f"{least} to {most}"
+            self.refuse(name, f"{name.text} of {len(values)} values", f"give it {wanted}")
         if function is _round and values[1:] and (values[1].denominator != 1 or abs(values[1]) > 30):
             self.refuse(name, "round needs whole decimal places from -30 to 30", "as in round(2.345, 2)")
+        if function in (_percent_change, _share):
+            self.divisor(values[1], name)
         self.divided |= function is _mean
         return self.bounded(function(*values), name)

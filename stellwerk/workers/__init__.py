@@ -1,0 +1,16 @@
+"""Ready-made workers: specifications, compiled by `stellwerk.graphs`."""
+
+from stellwerk.workers.calculate import calculate_worker
+from stellwerk.workers.classify import classify_worker
+from stellwerk.workers.create import create_worker
+from stellwerk.workers.extract import extract_worker
+from stellwerk.workers.text import summarise_worker, write_worker
+
+__all__ = [
+    "calculate_worker",
+    "classify_worker",
+    "create_worker",
+    "extract_worker",
+    "summarise_worker",
+    "write_worker",
+]
