@@ -1,1 +1,130 @@
-"""Stellwerk."""
+"""LangGraph agents that run on small language models first.
+
+Each name below is imported from its module at first use: LangGraph alone takes most of a second to
+import, and a program that asks for the version or for one exception should not wait for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import version
+
+    from stellwerk.budget import Budget
+    from stellwerk.decision import Decision
+    from stellwerk.document import Document, read_document
+    from stellwerk.errors import (
+        ConfigurationError,
+        ContextOverflowError,
+        DocumentError,
+        ExpressionError,
+        InputError,
+        MissingExtraError,
+        ModelFileError,
+        PlanError,
+        StellwerkError,
+        TierError,
+    )
+    from stellwerk.graphs import Orchestrator, create_orchestrator, create_worker_graph
+    from stellwerk.outcome import Attempt
+    from stellwerk.plan import Plan, Subtask
+    from stellwerk.routers import Fixed, Router, SmallestFirst
+    from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
+    from stellwerk.worker import Brief, Example, Worker
+    from stellwerk.workers import (
+        calculate_worker,
+        classify_worker,
+        create_worker,
+        extract_worker,
+        summarise_worker,
+        write_worker,
+    )
+
+    __version__ = version("stellwerk")
+
+__all__ = [
+    "Attempt",
+    "Brief",
+    "Budget",
+    "ChatLlamaCpp",
+    "ConfigurationError",
+    "ContextOverflowError",
+    "Decision",
+    "Document",
+    "DocumentError",
+    "Example",
+    "ExpressionError",
+    "Fixed",
+    "InputError",
+    "Ladder",
+    "MissingExtraError",
+    "ModelFileError",
+    "Orchestrator",
+    "Plan",
+    "PlanError",
+    "Price",
+    "Router",
+    "SmallestFirst",
+    "StellwerkError",
+    "Subtask",
+    "Tier",
+    "TierError",
+    "Worker",
+    "__version__",
+    "calculate_worker",
+    "classify_worker",
+    "create_orchestrator",
+    "create_worker",
+    "create_worker_graph",
+    "embedded_ladder",
+    "extract_worker",
+    "openai_tier",
+    "read_document",
+    "summarise_worker",
+    "write_worker",
+]
+
+if not TYPE_CHECKING:  # a type checker would take any name for granted, given `__getattr__`
+    _HOME = {
+        "Attempt": "outcome",
+        "Brief": "worker",
+        "Budget": "budget",
+        "ChatLlamaCpp": "tiers.llamacpp",
+        "Decision": "decision",
+        "Document": "document",
+        "Example": "worker",
+        "Fixed": "routers.smallest_first",
+        "Ladder": "tiers.ladder",
+        "Orchestrator": "graphs.orchestrator",
+        "Plan": "plan",
+        "Price": "tiers.tier",
+        "Router": "routers.router",
+        "SmallestFirst": "routers.smallest_first",
+        "Subtask": "plan",
+        "Tier": "tiers.tier",
+        "Worker": "worker",
+        "calculate_worker": "workers.calculate",
+        "classify_worker": "workers.classify",
+        "create_orchestrator": "graphs.orchestrator",
+        "create_worker": "workers.create",
+        "create_worker_graph": "graphs.worker",
+        "embedded_ladder": "tiers.embedded",
+        "extract_worker": "workers.extract",
+        "openai_tier": "tiers.openai",
+        "read_document": "document",
+        "summarise_worker": "workers.text",
+        "write_worker": "workers.text",
+    }
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            value = import_module("importlib.metadata").version(__name__)
+        else:
+            value = getattr(import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 from stellwerk.outcome import Call, SubtaskResult, Usage
 
 METHOD = (
-    "each subtask once on {large}: the tokens of its last attempt's first call at {large}'s prices and, where "
-    "{large} worked in this run, at its measured seconds per token; planning and merging as they were"
+    "each subtask once on {large}: the tokens of its last attempt's first call at {large}'s prices and, "
+    "where {large} worked in this run, at its measured seconds per token; planning and merging as they were"
 )
 
 

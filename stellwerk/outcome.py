@@ -5,9 +5,9 @@ read by the next, by Studio, and by any client, and no type has to be trusted on
 """
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 
 class Reason(StrEnum):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from stellwerk.errors import PlanError
 
 MAX_SUBTASKS = 10_000
+MAX_INSTRUCTION = 1_000_000  # characters; people paste long texts into a task, and it may become one subtask
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
@@ -24,7 +25,7 @@ class Subtask(BaseModel):
 
     id: str
     worker: str
-    instruction: str = Field(min_length=1, max_length=20_000)
+    instruction: str = Field(min_length=1, max_length=MAX_INSTRUCTION)
     depends_on: tuple[str, ...] = ()
 
     @field_validator("instruction")
@@ -89,7 +90,7 @@ class Plan(BaseModel):
         if isinstance(source, str):
             try:
                 source = json.loads(source)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # a ValueError also for a number of 4,300 digits
                 raise PlanError(f"the plan is not JSON: {error}") from error
         value: object = source if isinstance(source, Mapping) else {"subtasks": source}
         try:

@@ -13,20 +13,16 @@ from stellwerk.nodes.route import after_attempt, route_step
 from stellwerk.nodes.state import SubtaskInput, SubtaskState
 from stellwerk.routers.router import Router
 from stellwerk.tiers.ladder import Ladder
-from stellwerk.worker import Brief, Worker
+from stellwerk.worker import Worker
 
 
 def create_subtask_graph(
     workers: Mapping[str, Worker], ladder: Ladder, router: Router, budget: Budget
 ) -> StateGraph[Any, Any, Any, Any]:
     """One compiled graph serves every subtask: a router, and one subgraph per worker."""
-    graph: StateGraph[Any, Any, Any, Any] = StateGraph(
-        SubtaskState, context_schema=Brief, input_schema=SubtaskInput
-    )
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(SubtaskState, input_schema=SubtaskInput)
     names = list(workers)
-    graph.add_node(
-        "router", route_step(dict(workers), ladder, router, budget), destinations=(*names, END)
-    )
+    graph.add_node("router", route_step(dict(workers), ladder, router, budget), destinations=(*names, END))
     graph.add_edge(START, "router")
     for name, worker in workers.items():
         graph.add_node(name, create_worker_graph(worker, ladder).compile(name=name))

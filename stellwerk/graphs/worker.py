@@ -10,7 +10,7 @@ from stellwerk.nodes.generate import generate_step, repair_step
 from stellwerk.nodes.state import WorkerInput, WorkerOutput, WorkerState
 from stellwerk.nodes.verify import verify_step
 from stellwerk.tiers.ladder import Ladder
-from stellwerk.worker import Brief, Worker
+from stellwerk.worker import Worker
 
 WorkerGraph = StateGraph[Any, Any, Any, Any]
 
@@ -26,9 +26,9 @@ def create_worker_graph(worker: Worker, ladder: Ladder) -> WorkerGraph:
         worker: what to ask and how to check it.
         ladder: the tiers that an attempt may run on.
     """
-    graph: WorkerGraph = StateGraph(
-        WorkerState, context_schema=Brief, input_schema=WorkerInput, output_schema=WorkerOutput
-    )
+    # No context_schema, although the brief may come as context: a server passes {} to a graph that runs
+    # alone, and LangGraph would make a Brief of it.
+    graph: WorkerGraph = StateGraph(WorkerState, input_schema=WorkerInput, output_schema=WorkerOutput)
     graph.add_node("generate", generate_step(worker, ladder))
     graph.add_node("verify", verify_step(worker), destinations=("repair", END))
     graph.add_node("repair", repair_step(worker, ladder))

@@ -21,7 +21,7 @@ def brief_of(state: Mapping[str, Any]) -> Brief:
     Raises:
         InputError: if there is no instruction.
     """
-    context = get_runtime().context
+    context: object = get_runtime().context
     if isinstance(context, Brief):
         return context
     instruction = state.get("instruction") or state.get("subtask", {}).get("instruction")

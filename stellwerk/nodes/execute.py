@@ -49,8 +49,7 @@ def run_subtask(
     return _result(subtask, cast("SubtaskState", state))
 
 
-@task(name="run_subtask")
-async def arun_subtask(
+async def _arun_subtask(
     graph: SubtaskGraph,
     subtask: Subtask,
     documents: Sequence[Document],
@@ -69,6 +68,10 @@ async def arun_subtask(
         except Exception as error:
             return _broken(subtask, error)
     return _result(subtask, cast("SubtaskState", state))
+
+
+_arun_subtask.__name__ = run_subtask.__name__  # so that a run started one way can be resumed the other
+arun_subtask = task(_arun_subtask)
 
 
 def execute_node(subtask_graph: SubtaskGraph) -> Runnable[OrchestratorState, dict[str, Any]]:

@@ -50,8 +50,11 @@ def _draft(worker: Worker, ladder: Ladder, state: WorkerState, step: Literal["ge
         reply = yield Ask(tier, request)
     except TierError as error:
         reason = Reason.CONTEXT if isinstance(error, ContextOverflowError) else Reason.TIER
-        call["error"] = str(error)
-        draft = Draft(text="", finish="error", reason=reason, detail=str(error))
+        call["error"] = detail = str(error)
+        if step == "repair":  # what was wrong with the answer stays the reason for its rejection
+            reason, detail = Reason(state["verdict"]["reason"]), state["verdict"].get("detail", "")
+        # Its value: a checkpoint holds plain JSON, and LangGraph is about to refuse types it does not know.
+        draft = Draft(text="", finish="error", reason=reason.value, detail=detail)
     else:
         call["usage"], call["seconds"] = reply.usage, reply.seconds
         draft = Draft(text=reply.text, finish=reply.finish, reason="", detail="")

@@ -39,7 +39,8 @@ def repair_messages(worker: Worker, brief: Brief, text: str, problem: str) -> li
 
 def _material(documents: Sequence[Document]) -> str:
     return "\n\n".join(
-        f'<document name="{document["name"]}">\n{document["text"].strip()}\n</document>' for document in documents
+        f'<document name="{document["name"]}">\n{document["text"].strip()}\n</document>'
+        for document in documents
     )
 
 

@@ -21,6 +21,7 @@ def route_step(workers: dict[str, Worker], ladder: Ladder, router: Router, budge
     """The node in front of the workers."""
 
     def core(state: SubtaskState) -> Asking:
+        yield from ()  # a step is a generator, also when it asks nothing
         subtask = Subtask.model_construct(**state["subtask"])
         attempts = state.get("attempts") or []
         if "verdict" in state:
@@ -32,7 +33,6 @@ def route_step(workers: dict[str, Worker], ladder: Ladder, router: Router, budge
                 update |= {"tier": ladder.tier(decision.tier).name, "decision": decision.record()}
                 return Command(update=update, goto=subtask.worker)
         return Command(update=update, goto=END)
-        yield  # a step is a generator, also when it asks nothing
 
     return Step("router", core)
 

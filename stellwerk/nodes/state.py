@@ -63,13 +63,14 @@ class SubtaskState(SubtaskInput, WorkerOutput, total=False):
 class OrchestratorInput(TypedDict, total=False):
     """A task, as text or as the last of some messages, and the documents it is about.
 
-    A ready `plan` spares the planner. Documents stay with the thread for its next task.
+    A ready `plan` spares the planner. Documents stay with the thread for its next task; `task` and `plan`
+    last for one step, so that those of a run that broke off are never taken for part of the next input.
     """
 
-    task: str
+    task: Annotated[str, EphemeralValue(str)]
     documents: list[Document]
     messages: Annotated[list[AnyMessage], add_messages]
-    plan: dict[str, Any]
+    plan: Annotated[dict[str, Any], EphemeralValue(dict)]
 
 
 class Failure(TypedDict):
@@ -98,6 +99,7 @@ class OrchestratorState(OrchestratorInput, total=False):
     """
 
     executed: Annotated[bool, EphemeralValue(bool)]
+    final_task: str
     final_plan: dict[str, Any]
     answer: str
     results: dict[str, SubtaskResult]

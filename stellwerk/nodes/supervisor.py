@@ -16,12 +16,12 @@ from stellwerk.errors import ContextOverflowError, InputError, PlanError, TierEr
 from stellwerk.nodes.state import Failure, OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
 from stellwerk.outcome import Call, SubtaskResult, Usage
-from stellwerk.plan import Plan, Subtask
+from stellwerk.plan import MAX_INSTRUCTION, Plan, Subtask
 from stellwerk.tiers.tier import Request, Tier
 from stellwerk.worker import Schema, Worker
 
 _OUTLINE = 240  # characters of each document that the planner sees; the workers read them whole
-_REFERENCE = re.compile(r"#(\d+)")
+_REFERENCE = re.compile(r"#(\d{1,6})(?!\d)")
 
 
 def supervisor_step(
@@ -35,7 +35,7 @@ def supervisor_step(
         task = task_of(state)
         documents = as_documents(state.get("documents"))
         update: dict[str, Any] = {
-            "task": task,
+            "final_task": task,
             "documents": documents,
             "calls": [],
             "started": time.time(),
@@ -60,15 +60,23 @@ def task_of(state: OrchestratorState) -> str:
     """The task: the text given, or the last message of a person.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or if it is too long.
     """
     task = state.get("task")
     if task is None:
         messages: Sequence[AnyMessage] = state.get("messages", ())
         task = next((message.text for message in reversed(messages) if message.type == "human"), "")
     if not isinstance(task, str) or not task.strip():
-        raise InputError(f"the task is empty (found {task!r}); pass {{'task': 'what to do', ...}} or messages")
-    return task.strip()
+        raise InputError(
+            f"the task is empty (found {task!r}); pass {{'task': 'what to do', ...}} or messages"
+        )
+    task = task.strip()
+    if len(task) > MAX_INSTRUCTION:
+        raise InputError(
+            f"the task has {len(task):,} characters; the limit is {MAX_INSTRUCTION:,}: "
+            "pass texts as documents"
+        )
+    return task
 
 
 def plan_schema(workers: Mapping[str, Worker], max_subtasks: int) -> Schema:
@@ -129,6 +137,8 @@ def _plan(
         try:
             plan = Plan.parse(_expand(reply.text, lines))
             plan.check_workers(workers)
+            if len(plan.subtasks) > max_subtasks:  # not every server holds a planner to the schema
+                raise PlanError(f"the plan has {len(plan.subtasks)} subtasks; the limit is {max_subtasks}")
         except PlanError as error:
             call["error"] = problem = str(error)
             messages = [
@@ -180,14 +190,15 @@ def _lines(task: str) -> list[str]:
 def _expand(text: str, lines: Sequence[str]) -> Any:
     try:
         draft = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError also for a number of 4,300 digits
         raise PlanError(f"the plan is not JSON: {error}") from error
 
     def line(match: re.Match[str]) -> str:
         number = int(match[1])
         return lines[number - 1] if 1 <= number <= len(lines) else match[0]
 
-    for subtask in draft.get("subtasks", ()) if isinstance(draft, dict) else ():
+    subtasks = draft.get("subtasks") if isinstance(draft, dict) else draft
+    for subtask in subtasks if isinstance(subtasks, list) else ():
         if isinstance(subtask, dict) and isinstance(subtask.get("instruction"), str):
             subtask["instruction"] = _REFERENCE.sub(line, subtask["instruction"])
     return draft
@@ -202,4 +213,6 @@ def _failure(results: Mapping[str, SubtaskResult]) -> Failure | None:
     if not missing:
         return None
     done = len(results) - len(missing)
-    return Failure(message=f"{done} of {len(results)} subtasks done; missing: {', '.join(missing)}", missing=missing)
+    return Failure(
+        message=f"{done} of {len(results)} subtasks done; missing: {', '.join(missing)}", missing=missing
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from stellwerk.errors import TierError
+from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.ledger import draw_up
 from stellwerk.nodes.state import OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
@@ -26,12 +26,21 @@ Synthesizer = Merge | str
 
 
 def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_tokens: int) -> Step:
-    """The last node: an answer, the ledger, and the answer as a message."""
+    """The last node: an answer, the ledger, and the answer as a message.
+
+    Raises:
+        ConfigurationError: if the synthesizer is text, but no template.
+    """
+    if isinstance(synthesizer, str) and synthesizer not in ("model", "join") and "{" not in synthesizer:
+        raise ConfigurationError(
+            f"the synthesizer {synthesizer!r} is neither 'model' nor 'join' nor a template over subtask ids, "
+            "such as 'Revenue: {a}'"
+        )
 
     def core(state: OrchestratorState) -> Asking:
         plan, results = Plan.parse(state["final_plan"]), state["results"]
         calls = list(state.get("calls", ()))
-        answer = _without_model(synthesizer, state["task"], plan, results)
+        answer = _without_model(synthesizer, state["final_task"], plan, results)
         if answer is None:
             call = Call(
                 step="synthesize",
@@ -41,15 +50,15 @@ def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_to
                 seconds=0.0,
             )
             calls.append(call)
-            request = Request(messages=_messages(state["task"], plan, results), max_tokens=max_tokens)
+            request = Request(messages=_messages(state["final_task"], plan, results), max_tokens=max_tokens)
             try:
                 reply = yield Ask(tier, request)
             except TierError as error:
                 call["error"] = str(error)
-                answer = join(state["task"], plan, results)  # what is done is not lost
+                answer = join(state["final_task"], plan, results)  # what is done is not lost
             else:
                 call["usage"], call["seconds"] = reply.usage, reply.seconds
-                answer = reply.text.strip() or join(state["task"], plan, results)
+                answer = reply.text.strip() or join(state["final_task"], plan, results)
         ledger = draw_up(
             calls,
             results.values(),
@@ -57,9 +66,7 @@ def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_to
             large=ladder.largest.name,
             wall_seconds=time.time() - state["started"],
         )
-        # The thread may get another task: what came in with this one must not be taken for part of it.
-        used_up = {"task": None, "plan": None}
-        return {**used_up, "answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
+        return {"answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
 
     return Step("synthesize", core)
 
@@ -98,7 +105,13 @@ def _without_model(
         # One text at the end of the plan is the answer already; a model could only spoil it.
         alone = results[sinks[0].id]["value"] if len(sinks) == 1 else None
         return as_text(alone) if isinstance(alone, Mapping) and isinstance(alone.get("text"), str) else None
-    return synthesizer.format_map({name: as_text(result["value"]) for name, result in results.items()})
+    try:
+        return synthesizer.format_map({name: as_text(result["value"]) for name, result in results.items()})
+    except (LookupError, ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            f"the synthesizer {synthesizer!r} does not fit the plan ({type(error).__name__}: {error}); "
+            f"its subtasks: {', '.join(results)}"
+        ) from error
 
 
 def _messages(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from langgraph.errors import GraphBubbleUp
 from langgraph.graph import END
 from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
@@ -23,13 +24,11 @@ def verify_step(worker: Worker) -> Step:
     """The node that accepts an answer, or says why not."""
 
     def core(state: WorkerState) -> Asking:
+        yield from ()  # a step is a generator, also when it asks nothing
         value, verdict = judge(worker, brief_of(state), state["draft"])
         repairs = sum(call["step"] == "repair" for call in state["calls"])
-        again = (
-            not verdict["accepted"] and verdict.get("reason") in _REPAIRABLE and repairs < worker.repairs
-        )
+        again = not verdict["accepted"] and verdict.get("reason") in _REPAIRABLE and repairs < worker.repairs
         return Command(update={"value": value, "verdict": verdict}, goto="repair" if again else END)
-        yield  # a step is a generator, also when it asks nothing
 
     return Step("verify", core)
 
@@ -51,7 +50,7 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
         )
     try:
         raw = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError also for a number of 4,300 digits
         return _rejected(Reason.NOT_JSON, f"the answer is not JSON: {error}; it begins {text[:60]!r}")
     try:
         answer = worker.output.model_validate(raw)
@@ -64,7 +63,11 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
         for check in worker.checks:
             if problem := check(result, brief):
                 return _rejected(Reason.CHECK, f"{getattr(check, '__name__', 'check')}: {problem}")
-        return result.model_dump(mode="json"), Verdict(accepted=True)
+        value = result.model_dump(mode="json")
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # or no checkpoint can hold it
+        return value, Verdict(accepted=True)
+    except GraphBubbleUp:  # a check that asks a person
+        raise
     except Exception as error:  # a worker's own code must not take its siblings down
         return _rejected(Reason.CHECK, f"{type(error).__name__}: {error}")
 

@@ -40,14 +40,18 @@ class SmallestFirst:
             ConfigurationError: if `start` names a tier that the ladder does not have.
         """
         if not history:
-            first = ladder.tier(self._start[worker.name]) if worker.name in self._start else ladder.smallest
-            return self._decision(first, f"{first.name} is the smallest tier for {worker.name}")
+            if worker.name in self._start:
+                first = ladder.tier(self._start[worker.name])
+                return self._decision(first, f"{worker.name} is set to start at {first.name}")
+            return self._decision(ladder.smallest, f"{ladder.smallest.name} is the smallest tier")
         tried = history[-1]
         reason = tried["verdict"].get("reason", "rejected")
         above = ladder.above(tried["tier"])
         if above is None:
             return self._decision(None, f"{tried['tier']} is the largest tier and was rejected ({reason})")
-        return self._decision(above, f"{tried['tier']} was rejected ({reason}); {above.name} is the next tier")
+        return self._decision(
+            above, f"{tried['tier']} was rejected ({reason}); {above.name} is the next tier"
+        )
 
     def _decision(self, tier: Tier | None, why: str) -> Decision:
         return Decision(

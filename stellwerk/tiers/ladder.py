@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import overload
 
 from stellwerk.errors import ConfigurationError
@@ -27,7 +28,7 @@ class Ladder(Sequence[Tier]):
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigurationError(f"tiers share the name {min(twice)!r}; names must be unique")
         priced = [tier for tier in tiers if tier.price is not None]
-        for lower, upper in zip(priced, priced[1:], strict=False):
+        for lower, upper in pairwise(priced):
             assert lower.price is not None
             assert upper.price is not None
             if lower.price.output > upper.price.output:

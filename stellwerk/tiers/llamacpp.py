@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,10 @@ class ChatLlamaCpp(BaseChatModel):
             return self._server
 
     def _open(self, path: Path) -> Any:
+        # OpenMP's default is to spin at its barriers. When anything else wants the cores, another process
+        # with a model above all, spinning threads wait for threads that are not scheduled: two processes
+        # on two cores took 55 s for what takes 14 s when they sleep. Read once, when the library loads.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         try:
             import xllamacpp
         except ImportError as error:
@@ -121,7 +126,9 @@ class ChatLlamaCpp(BaseChatModel):
         except RuntimeError as error:
             raise ModelFileError(f"llama.cpp cannot open {path}: {error}") from error
 
-    def _body(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> dict[str, Any]:
+    def _body(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> dict[str, Any]:
         body: dict[str, Any] = {
             "messages": convert_to_openai_messages(messages),
             "temperature": self.temperature,
@@ -174,7 +181,10 @@ class ChatLlamaCpp(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        body = self._body(messages, stop, kwargs) | {"stream": True, "stream_options": {"include_usage": True}}
+        body = self._body(messages, stop, kwargs) | {
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
         server = self._model()
         pieces: queue.SimpleQueue[dict[str, Any] | Exception | None] = queue.SimpleQueue()
         stopped = threading.Event()
@@ -240,8 +250,15 @@ class ChatLlamaCpp(BaseChatModel):
 
 
 def _grammar(schema: dict[str, Any]) -> str:
-    # xllamacpp is built with llguidance; 'x-guidance' is its documented way to set the separators.
-    guidance = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    # xllamacpp is built with llguidance; 'x-guidance' is its documented way to set the separators. A keyword
+    # that it does not know ('uniqueItems', some formats) would free the answer from the whole schema, without
+    # a word; 'lenient' leaves out just that keyword, and `verify` checks it anyway.
+    guidance = {
+        "whitespace_flexible": False,
+        "item_separator": ", ",
+        "key_separator": ": ",
+        "lenient": True,
+    }
     return "%llguidance {}\nstart: %json " + json.dumps({**schema, "x-guidance": guidance})
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import AsyncGenerator
+from typing import Any
 
-from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from stellwerk.tiers.tier import Price, Tier
@@ -35,6 +37,8 @@ def openai_tier(
         timeout: seconds for one request.
         max_retries: tries after a connection error, a 429 or a 5xx, with back-off.
     """
+    from langchain_openai import ChatOpenAI  # half a second, which a ladder of embedded models need not pay
+
     key = api_key or SecretStr(os.environ.get("OPENAI_API_KEY") or "EMPTY")
     chat = ChatOpenAI(
         model=model,
@@ -46,6 +50,7 @@ def openai_tier(
         max_retries=max_retries,
         use_responses_api=False,
         stream_usage=True,
+        http_async_client=_client_per_loop(),
     )
     return Tier(
         name=name,
@@ -54,3 +59,35 @@ def openai_tier(
         context_window=context_window,
         max_concurrency=max_concurrency,
     )
+
+
+def _client_per_loop() -> Any:
+    """An HTTP client with connections of its own for each event loop.
+
+    A connection belongs to the loop that opened it. With one pool for all of them, the OpenAI client's
+    habit, the second `asyncio.run` of a program fails with 'Event loop is closed'.
+    """
+    from openai import DefaultAsyncHttpxClient
+
+    clients: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None]]] = {}
+
+    async def close_with(loop: asyncio.AbstractEventLoop, client: Any) -> AsyncGenerator[None]:
+        try:
+            yield  # until the loop, at its end, closes its generators
+        finally:
+            clients.pop(loop, None)
+            await client.aclose()
+
+    class Client(DefaultAsyncHttpxClient):
+        async def send(self, request: Any, **options: Any) -> Any:
+            loop = asyncio.get_running_loop()
+            if loop not in clients:
+                for old in [old for old in list(clients) if old.is_closed()]:
+                    clients.pop(old, None)
+                client = DefaultAsyncHttpxClient()
+                closing = close_with(loop, client)
+                clients[loop] = client, closing
+                await anext(closing)
+            return await clients[loop][0].send(request, **options)
+
+    return Client()

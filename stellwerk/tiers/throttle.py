@@ -24,7 +24,11 @@ class Throttle:
         """Wait for a place and hold it."""
         ticket = self._enter()
         if ticket is not None:
-            ticket.result()
+            try:
+                ticket.result()
+            except BaseException:  # Ctrl-C
+                self._give_up(ticket)
+                raise
         try:
             yield
         finally:
@@ -37,10 +41,8 @@ class Throttle:
         if ticket is not None:
             try:
                 await asyncio.wrap_future(ticket)
-            except asyncio.CancelledError:
-                # Cancelled after the place was granted: hand it on, or it is lost for good.
-                if ticket.done() and not ticket.cancelled():
-                    self._leave()
+            except BaseException:
+                self._give_up(ticket)
                 raise
         try:
             yield
@@ -57,6 +59,11 @@ class Throttle:
             ticket: Future[None] = Future()
             self._waiting.append(ticket)
             return ticket
+
+    def _give_up(self, ticket: Future[None]) -> None:
+        # What cannot be cancelled any more has been granted: hand the place on, or it is lost for good.
+        if not ticket.cancel():
+            self._leave()
 
     def _leave(self) -> None:
         if self.limit is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
 
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
 from stellwerk.outcome import Usage
@@ -112,7 +113,7 @@ class Tier:
             value = getattr(self, limit)
             if value is not None and value < 1:
                 raise ConfigurationError(f"tier {self.name!r}: {limit} is {value}; it must be at least 1")
-        if self.throttle is None:
+        if not self.throttle:
             object.__setattr__(self, "throttle", Throttle(self.max_concurrency))
 
     def call(self, request: Request) -> Reply:
@@ -128,7 +129,7 @@ class Tier:
             try:
                 message = self.model.invoke(list(request.messages), **request.arguments())
             except Exception as error:
-                raise self._error(error) from error
+                message = self._cut_off_or_raise(error)
             return _reply(message, time.perf_counter() - started)
 
     async def acall(self, request: Request) -> Reply:
@@ -139,11 +140,11 @@ class Tier:
             try:
                 message = await self.model.ainvoke(list(request.messages), **request.arguments())
             except Exception as error:
-                raise self._error(error) from error
+                message = self._cut_off_or_raise(error)
             return _reply(message, time.perf_counter() - started)
 
     def _check_fit(self, request: Request) -> None:
-        characters = sum(len(message.content) for message in request.messages)
+        characters = sum(len(message.text) for message in request.messages)
         least = characters // _MOST_CHARACTERS_PER_TOKEN
         if least > self.context_window:
             raise ContextOverflowError(
@@ -152,19 +153,41 @@ class Tier:
                 "with a larger context window"
             )
 
-    def _error(self, error: Exception) -> TierError:
+    def _cut_off_or_raise(self, error: Exception) -> AIMessage:
+        if (completion := getattr(error, "completion", None)) is not None:
+            return _cut_off(completion)
         if isinstance(error, TierError):
-            return error
+            raise error
         text = f"{type(error).__name__}: {error}"
         kind = ContextOverflowError if _is_overflow(text) else TierError
-        return kind(f"tier {self.name!r} gave no answer: {text[:500]}")
+        raise kind(f"tier {self.name!r} gave no answer: {text[:500]}") from error
+
+
+def _cut_off(completion: Any) -> AIMessage:
+    # Where an answer to a schema runs into `max_tokens`, the OpenAI client raises; the error has the answer.
+    choice, usage = completion.choices[0], completion.usage
+    message = AIMessage(choice.message.content or "", response_metadata={"finish_reason": "length"})
+    if usage is not None:
+        details = usage.prompt_tokens_details
+        message.usage_metadata = UsageMetadata(
+            input_tokens=usage.prompt_tokens,
+            output_tokens=usage.completion_tokens,
+            total_tokens=usage.total_tokens,
+            input_token_details={"cache_read": (details and details.cached_tokens) or 0},
+        )
+    return message
 
 
 def _is_overflow(text: str) -> bool:
     lowered = text.lower()
     return any(
         mark in lowered
-        for mark in ("context_length_exceeded", "maximum context length", "exceed_context_size", "context size")
+        for mark in (
+            "context_length_exceeded",
+            "maximum context length",
+            "exceed_context_size",
+            "context size",
+        )
     )
 
 

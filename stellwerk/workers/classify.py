@@ -36,9 +36,13 @@ def classify_worker(
     meanings.setdefault(UNKNOWN, "none of the others fits")
     for text, label in examples:
         if label not in meanings:
-            raise ConfigurationError(f"worker {name!r}: example {text[:60]!r} has the unknown label {label!r}")
+            raise ConfigurationError(
+                f"worker {name!r}: example {text[:60]!r} has the unknown label {label!r}"
+            )
     output: type[BaseModel] = create_model("Label", label=(Literal[tuple(meanings)], ...))
-    listed = "\n".join(f"- {label}: {meaning}" if meaning else f"- {label}" for label, meaning in meanings.items())
+    listed = "\n".join(
+        f"- {label}: {meaning}" if meaning else f"- {label}" for label, meaning in meanings.items()
+    )
     return create_worker(
         name,
         description=f"pick one label: {', '.join(meanings)}",

@@ -52,11 +52,15 @@ def create_worker(
         raise ConfigurationError(f"worker {name!r} has a blank prompt; say what it is to do")
     solved = []
     for example in examples:
-        solved.append(example if isinstance(example, Example) else Example(instruction=example[0], answer=example[1]))
+        solved.append(
+            example if isinstance(example, Example) else Example(instruction=example[0], answer=example[1])
+        )
         try:
             output.model_validate(solved[-1].answer)
         except ValueError as error:
-            raise ConfigurationError(f"worker {name!r}: example {solved[-1].instruction!r}: {error}") from error
+            raise ConfigurationError(
+                f"worker {name!r}: example {solved[-1].instruction!r}: {error}"
+            ) from error
     return Worker(
         name=name,
         description=description or prompt.strip().split("\n")[0].split(". ")[0],

@@ -116,7 +116,9 @@ def find_spans(answer: Spans, brief: Brief) -> Facts:
 
 def figures_fit_the_job(result: Facts, brief: Brief) -> str | None:
     """Figures come from the row and year that the job names, where the table has them."""
-    figures = [found[0].value for item in result.answer if len(found := numbers(item)) == 1 and not _is_year(item)]
+    figures = [
+        found[0].value for item in result.answer if len(found := numbers(item)) == 1 and not _is_year(item)
+    ]
     return off_the_mark(figures, brief) if len(figures) == len(result.answer) else None
 
 

@@ -1,0 +1,118 @@
+# Everything a newcomer or a developer runs. Needs make and Python 3.11 or later; `make help` lists the targets.
+# Installed environments are kept and brought up to date when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+EXAMPLE := examples/annual_report
+SOURCES := $(shell find stellwerk -type f ! -name '*.pyc') pyproject.toml README.md LICENSE NOTICE
+BESIDE := tests benchmarks examples docs README.md CONTRIBUTING.md pyproject.toml langgraph.json Makefile
+FAST := not server and not model
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-fast test-all test-wheel test-oldest models lint format types imports studio \
+	bench-tatqa clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual report, on this machine (fetches 1.7 GB once)
+	$(BIN)/stellwerk models pull
+	$(BIN)/stellwerk run "$$(cat $(EXAMPLE)/task.txt)" --file $(EXAMPLE)/page.md
+
+test: lint types imports test-all test-wheel test-oldest  ## Run every check there is (about 10 minutes)
+	@echo "All checks passed."
+
+test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model and start no server (about a minute)
+	$(BIN)/python -m pytest -n 2 -m "$(FAST)"
+
+test-all: $(VENV)/.installed-dev models  ## Run all tests; the 135M model is fetched (98 MB)
+	$(BIN)/python -m pytest -n 2
+
+test-wheel: .venv-wheel/.installed  ## Run the fast tests against the built wheel with the newest dependencies
+	$(call test_installed,.venv-wheel)
+
+test-oldest: .venv-oldest/.installed  ## Run the fast tests against the built wheel with the oldest promised dependencies
+	$(call test_installed,.venv-oldest,-o filterwarnings=default)
+
+models: $(VENV)/.installed-dev
+	$(BIN)/stellwerk models pull smollm2-135m
+
+lint: $(VENV)/.installed-dev  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev  ## Mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev  ## Check types, in tests and examples too
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-dev  ## Check that imports point one way
+	$(BIN)/lint-imports
+
+studio: $(VENV)/.installed-dev  ## Serve the graphs for LangGraph Studio on port 2024
+	LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 $(BIN)/langgraph dev --no-browser
+
+bench-tatqa: $(VENV)/.installed-dev  ## Measure quality and cost on TAT-QA; STELLWERK_DATA names the data, ARGS adds options
+	$(BIN)/python -m benchmarks.tatqa $(ARGS)
+
+clean:  ## Remove what was built and the environments of the checks; keeps .venv and the models
+	rm -rf dist build .venv-wheel .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stellwerk needs Python 3.11 or later; name one: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-demo
+
+# The wheel is what users get: it has the type marker and the notices, and nothing but the package.
+dist/.built: $(SOURCES) | $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist . > dist.log 2>&1 || { cat dist.log; rm -f dist.log; exit 1; }
+	@rm dist.log
+	$(BIN)/python -m zipfile --list dist/*.whl | awk 'NR > 1 { print $$1 }' > dist/contents
+	grep -qx stellwerk/py.typed dist/contents
+	grep -q 'dist-info/licenses/LICENSE$$' dist/contents
+	grep -q 'dist-info/licenses/NOTICE$$' dist/contents
+	! grep -vE '^stellwerk(/|-[0-9.]+\.dist-info/)' dist/contents
+	@touch $@
+
+.venv-wheel/.installed: dist/.built
+	$(call fresh,.venv-wheel)
+	.venv-wheel/bin/python $(PIP) --upgrade --upgrade-strategy eager "$$(echo dist/*.whl)[test]"
+	@touch $@
+
+OLDEST = $$($(BIN)/python -c 'import re, tomllib; \
+	lines = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+	print(*(re.sub(">=([^,]+).*", r"==\1", line) for line in lines))')
+
+.venv-oldest/.installed: dist/.built
+	$(call fresh,.venv-oldest)
+	.venv-oldest/bin/python $(PIP) "$$(echo dist/*.whl)[test]" $(OLDEST)
+	@touch $@
+
+# $(1): an environment. Its old wheel goes, as pip would keep it while the version is the same.
+define fresh
+	test -x $(1)/bin/python || $(BIN)/python -m venv $(1)
+	$(1)/bin/python -m pip --quiet uninstall --yes stellwerk 2> /dev/null
+endef
+
+# $(1): an environment; $(2): more options. Tests run from a copy that has no stellwerk folder, so that what they
+# import can only be the wheel.
+define test_installed
+	place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && here=$$PWD && cp -R $(BESIDE) "$$place" && cd "$$place" && \
+	"$$here/$(1)/bin/python" -c 'import stellwerk; print(stellwerk.__file__); assert "site-packages" in stellwerk.__file__' && \
+	"$$here/$(1)/bin/python" -m pip list --quiet --format freeze | grep -iE '^(langgraph|langchain-core)==' && \
+	"$$here/$(1)/bin/python" -m pytest -q -n 2 -p no:cacheprovider -m "$(FAST)" $(2)
+endef

@@ -1,0 +1,200 @@
+"""What a run looks like in a terminal. All that comes from models and documents is shown as plain text."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from stellwerk.cli.progress import Progress, Row
+from stellwerk.ledger import Counterfactual, LedgerRecord, Line
+from stellwerk.nodes.synthesize import as_text
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_MARKS = {
+    "waiting": ("·", "dim"),
+    "accepted": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "skipped": ("–", "yellow"),
+}
+# Escape sequences (CSI, OSC and the two-character ones), then single control characters, and those that
+# reorder text: a model or a document must not be able to drive the reader's terminal.
+_UNSAFE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def plain(text: str) -> str:
+    """The text without escape sequences and control characters other than newline and tab."""
+    return _UNSAFE.sub("", text.replace("\r\n", "\n"))
+
+
+def one_line(text: str, width: int = 500) -> str:
+    """The text as one plain line, cut at `width` characters."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+@contextmanager
+def watch(progress: Progress, console: Console) -> Iterator[Callable[[str], None]]:
+    """Show the progress: as a tree that moves on a terminal, else as the lines that are said."""
+    if not console.is_terminal:
+        yield lambda line: console.print(one_line(line))
+        return
+
+    def picture() -> Tree:
+        return plan_tree(progress, height=console.height - 4)
+
+    with Live(get_renderable=picture, console=console, refresh_per_second=8, transient=True):
+        yield lambda line: None
+
+
+def plan_tree(progress: Progress, *, height: int | None = None) -> Tree:
+    """The plan with the state of each subtask; finished ones are left out where `height` is too small."""
+    now = time.monotonic()
+    rows = list(progress.rows.values())
+    done = sum(row.state in ("accepted", "failed", "skipped") for row in rows)
+    clock = Text(f"  {now - progress.started:.0f} s", style="dim")
+    if not rows:
+        return Tree(Text.assemble((_spin(now), "cyan"), " planning", clock))
+    merging = f"  {_spin(now)} merging" if progress.phase == "merging" and height else ""
+    tree = Tree(Text.assemble((f"{done} of {len(rows)} subtasks done{merging}", "bold"), clock))
+    shown = rows
+    if height is not None and len(rows) + sum(len(row.rejected) for row in rows) > height:
+        # What moves comes first; the tree is printed in full at the end.
+        shown = sorted(rows, key=lambda row: (row.state != "running", row.state != "waiting"))
+        shown = shown[: max(1, height // 2)]
+    for row in shown:
+        branch = tree.add(_row(row, rows, now))
+        for rejection in row.rejected:
+            branch.add(
+                _cut(Text.assemble(("✗ ", "yellow"), (rejection.tier, "dim"), "  ", one_line(rejection.why)))
+            )
+    if len(shown) < len(rows):
+        tree.add(Text(f"… and {len(rows) - len(shown)} more", style="dim"))
+    return tree
+
+
+def ledger_table(ledger: LedgerRecord) -> Table:
+    """Calls, tokens, money and model-seconds by tier and by worker."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    columns = [("", "total"), *_cells(ledger["total"])]
+    for index, (header, footer) in enumerate(columns):
+        table.add_column(header, footer, justify="right" if index else "left", no_wrap=True)
+    for group in (ledger["by_tier"], ledger["by_worker"]):
+        for name, line in group.items():
+            table.add_row(Text(plain(name)), *(cell for _, cell in _cells(line)))
+        table.add_section()
+    return table
+
+
+def ledger_notes(ledger: LedgerRecord) -> Table:
+    """Attempts, times, and the comparison with the large tier."""
+    rejected = "; ".join(
+        f"{worker}: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        for worker, reasons in ledger["rejected_by_worker"].items()
+    )
+    accepted, large = sum(ledger["accepted"].values()), ledger["all_large"]
+    notes = Table.grid(padding=(0, 2))
+    for name, note in (
+        (
+            "attempts",
+            f"{ledger['attempts']}: {accepted} accepted, {ledger['attempts'] - accepted} rejected"
+            + (f" ({rejected})" if rejected else ""),
+        ),
+        ("time", f"{ledger['wall_seconds']:.1f} s in all, planning {ledger['planning_seconds']:.1f} s"),
+        ("all large", _all_large(large, ledger["total"])),
+        ("", f"that is {large['method']}"),
+    ):
+        notes.add_row(name, Text(one_line(note), style="dim" if not name else ""))
+    return notes
+
+
+def failure_lines(failure: Mapping[str, Any]) -> list[str]:
+    """What is missing, and why."""
+    missing = [f"  {name}: {one_line(why)}" for name, why in failure["missing"].items()]
+    return [f"not done: {one_line(failure['message'])}", *missing]
+
+
+def _row(row: Row, rows: list[Row], now: float) -> Text:
+    mark, style = (_spin(now), "cyan") if row.state == "running" else _MARKS[row.state]
+    widths = [
+        max(len(cell) for cell in column) for column in zip(*(_columns(row) for row in rows), strict=True)
+    ]
+    name, worker, tier = (cell.ljust(width) for cell, width in zip(_columns(row), widths, strict=True))
+    seconds = f"{busy:6.1f} s" if (busy := row.busy(now)) else " " * 8
+    attempt = f"attempt {row.attempt}" if row.attempt > 1 else ""
+    return _cut(
+        Text.assemble(
+            (f"{mark} ", style), (name, "bold"), "  ", worker, "  ", (tier, "blue"), seconds, "  ",
+            (f"{attempt}  " if attempt else "", "yellow"), _note(row, rows),
+        )
+    )  # fmt: skip
+
+
+def _columns(row: Row) -> tuple[str, str, str]:
+    return row.subtask.id, row.subtask.worker, one_line(row.tier, 24)
+
+
+def _note(row: Row, rows: list[Row]) -> Text:
+    if row.state == "accepted":
+        return Text(one_line(as_text(row.value)), style="green")
+    if row.state in ("failed", "skipped"):
+        return Text(one_line(row.why), style="red" if row.state == "failed" else "yellow")
+    open_ones = {other.subtask.id for other in rows if other.state != "accepted"}
+    if needed := [name for name in row.subtask.depends_on if name in open_ones]:
+        return Text(f"waits for {', '.join(needed)}", style="dim")
+    waits = "waits for its turn: " if row.state == "waiting" and row.attempt else ""
+    return Text(waits + one_line(row.subtask.instruction), style="dim")
+
+
+def _cut(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _spin(now: float) -> str:
+    return _SPINNER[int(now * 10) % len(_SPINNER)]
+
+
+def _cells(line: Line) -> list[tuple[str, str]]:
+    usd = _usd(line["usd"]) if line["unpriced"] < line["calls"] else "unpriced"
+    return [
+        ("calls", f"{line['calls']:,}"),
+        ("tokens in", f"{line['input']:,}"),
+        ("cached", f"{line['cached']:,}"),
+        ("out", f"{line['output']:,}"),
+        ("USD", f"{usd}+" if 0 < line["unpriced"] < line["calls"] else usd),
+        ("model s", f"{line['seconds']:.1f}"),
+    ]
+
+
+def _all_large(large: Counterfactual, total: Line) -> str:
+    usd, seconds = large["usd"], large["seconds"]
+    parts = [
+        "no price to tell the money"
+        if usd is None
+        else f"{_usd(usd)} USD{_against(total['usd'], usd) if not total['unpriced'] else ''}",
+        "no call there to tell the time"
+        if seconds is None
+        else f"{seconds:.1f} model-seconds{_against(total['seconds'], seconds)}",
+    ]
+    return f"{one_line(large['tier'], 40)}: {', '.join(parts)}"
+
+
+def _against(actual: float, large: float) -> str:
+    return f" (this run {actual / large - 1:+.0%})" if large > 0 else ""
+
+
+def _usd(value: float) -> str:
+    return f"{value:,.2f}" if value >= 1 else f"{value:.6f}"

@@ -1,0 +1,59 @@
+"""Graphs for LangGraph Studio and its server, as `langgraph.json` names them.
+
+They are compiled without a checkpointer, as the server brings its own. The server calls a factory for
+each request; the ladder is made once, so that a model is loaded once and its concurrency limit holds.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from langgraph.graph.state import CompiledStateGraph
+
+from stellwerk.graphs.default import default_ladder, default_router, default_workers
+from stellwerk.graphs.orchestrator import create_orchestrator
+from stellwerk.graphs.worker import create_worker_graph
+from stellwerk.settings import Settings
+from stellwerk.tiers.ladder import Ladder
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+
+
+@cache
+def _ladder() -> Ladder:
+    return default_ladder(Settings.load())
+
+
+@cache
+def orchestrator() -> Graph:
+    """Plan a task, run each subtask on the smallest tier that does it well, and merge the results."""
+    ladder = _ladder()
+    graph = create_orchestrator(default_workers(), ladder, router=default_router(ladder), fallback="write")
+    return graph.compile(name="orchestrator")
+
+
+@cache
+def _worker(name: str) -> Graph:
+    worker = next(worker for worker in default_workers() if worker.name == name)
+    return create_worker_graph(worker, _ladder()).compile(name=name)
+
+
+def extract() -> Graph:
+    """Copy facts out of the documents."""
+    return _worker("extract")
+
+
+def calculate() -> Graph:
+    """Compute a number from figures in the documents."""
+    return _worker("calculate")
+
+
+def summarise() -> Graph:
+    """Summarise the documents."""
+    return _worker("summarise")
+
+
+def write() -> Graph:
+    """Write a text from results and documents."""
+    return _worker("write")

@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+from langchain_openai import ChatOpenAI
+
+from stellwerk.budget import Budget
+from stellwerk.errors import ConfigurationError
+from stellwerk.graphs.default import default_ladder, default_orchestrator, default_router, default_workers
+from stellwerk.plan import Subtask
+from stellwerk.settings import Settings, TierSettings
+from stellwerk.tiers.tier import Price
+from tests.fake_openai import prompt_of, serve_openai, title_of
+
+EMBEDDED = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+
+
+def first_tier(worker: str, settings: Settings) -> str | None:
+    ladder = default_ladder(settings)
+    chosen = next(spec for spec in default_workers() if spec.name == worker)
+    subtask = Subtask(id="a", worker=worker, instruction="x")
+    return default_router(ladder).decide(subtask, chosen, ladder, Budget(), []).tier
+
+
+def test_without_tiers_the_embedded_ladder_serves() -> None:
+    assert default_ladder(Settings(tiers=())).names == EMBEDDED
+
+
+@pytest.mark.parametrize(
+    ("worker", "tier"), [("extract", 1), ("calculate", 1), ("summarise", 0), ("write", 0)]
+)
+def test_jobs_too_hard_for_the_smallest_model_start_above_it(worker: str, tier: int) -> None:
+    assert first_tier(worker, Settings(tiers=())) == EMBEDDED[tier]
+
+
+def test_every_job_starts_at_the_smallest_of_other_ladders() -> None:
+    assert first_tier("extract", Settings(tiers=(), models=("smollm2-135m",))) == "smollm2-135m"
+    tiers = (TierSettings(name="a", model="m", base_url="http://127.0.0.1:9/v1"),)
+    assert first_tier("extract", Settings(tiers=tiers)) == "a"
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="no embedded model 'huge'"):
+        default_ladder(Settings(tiers=(), models=("huge",)))
+
+
+def test_a_key_is_read_from_the_variable_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    tier = TierSettings(name="a", model="m", api_key_env="SOME_KEY")
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="tier 'a' takes its key from SOME_KEY, which is not set"):
+        default_ladder(Settings(tiers=(tier,)))
+    monkeypatch.setenv("SOME_KEY", "secret")
+    model = default_ladder(Settings(tiers=(tier,)))[0].model
+    assert isinstance(model, ChatOpenAI)
+    assert "secret" not in repr(model)
+
+
+def test_a_server_without_a_key_of_its_own_gets_nobodys_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "meant-for-openai")
+    with serve_openai(lambda body: "hello") as server:
+        tier = TierSettings(name="a", model="m", base_url=server.url)
+        default_ladder(Settings(tiers=(tier,)))[0].model.invoke("hello")
+        assert server.keys == {"Bearer EMPTY"}
+
+
+def test_prices_go_over() -> None:
+    tier = TierSettings(name="a", model="m", input_price=1, cached_price=0.5, output_price=2)
+    assert default_ladder(Settings(tiers=(tier.model_copy(update={"base_url": "http://127.0.0.1:9"}),)))[
+        0
+    ].price == Price(input=1, cached=0.5, output=2)
+
+
+def test_the_default_orchestrator_runs_on_configured_tiers() -> None:
+    def answer(body: dict[str, object]) -> object:
+        if title_of(body) == "plan":
+            step = {"id": "a", "worker": "write", "instruction": "Greet Ada", "depends_on": []}
+            return {"subtasks": [step]}
+        assert "Greet Ada" in prompt_of(body)
+        return {"text": "Hello Ada."}
+
+    with serve_openai(answer) as server:
+        tier = TierSettings(name="a", model="m", base_url=server.url)
+        app = default_orchestrator(Settings(tiers=(tier,))).compile()
+        result = app.invoke({"task": "Say hello to Ada"})
+    assert result["answer"] == "Hello Ada."
+    assert result["ledger"]["total"] | {"seconds": 0} == {
+        "calls": 2, "input": 200, "cached": 120, "output": 20, "usd": 0.0, "unpriced": 2, "seconds": 0
+    }  # fmt: skip
+
+
+def test_langgraph_json_names_factories_that_are_there() -> None:
+    from stellwerk.graphs import studio
+
+    root = Path(__file__).parents[2]
+    graphs = json.loads((root / "langgraph.json").read_text())["graphs"]
+    workers = {worker.name for worker in default_workers()}
+    assert set(graphs) == {"orchestrator", *workers}
+    for name, graph in graphs.items():
+        path, _, factory = graph["path"].partition(":")
+        assert (root / path).samefile(studio.__file__)
+        compiled = getattr(studio, factory)()
+        assert compiled.get_name() == name
+        assert not compiled.checkpointer  # the server brings its own and refuses any other

@@ -1,0 +1,41 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+import stellwerk
+
+HEAVY = ("torch", "vllm", "sklearn", "ray", "openai", "langchain_openai")
+
+ASK = """
+import json, sys
+{code}
+loaded = {{name.partition(".")[0] for name in sys.modules}}
+print(json.dumps(sorted(loaded & set({heavy!r}))))
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import stellwerk",
+        "from stellwerk import *",
+        "import stellwerk; stellwerk.create_orchestrator; stellwerk.embedded_ladder()",
+    ],
+)
+def test_an_import_brings_nothing_heavy_along(code: str) -> None:
+    script = ASK.format(code=code, heavy=HEAVY)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout) == []
+
+
+def test_every_public_name_is_there_and_sorted() -> None:
+    assert stellwerk.__all__ == sorted(stellwerk.__all__)
+    for name in stellwerk.__all__:
+        assert getattr(stellwerk, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        stellwerk.nothing  # type: ignore[attr-defined]  # noqa: B018
