@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=8, metavar="N", help="pages 0 to N-1 (default: 8)")
     parser.add_argument("--arms", default=",".join(ARMS), help="comma-separated, of: " + ", ".join(ARMS))
     parser.add_argument("--block", type=int, default=10, help="pages before the next arm has its turn")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep runs here, and go on from what is there")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keep runs here, and go on from what is there"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="only print the tables of a file")
     arguments = parser.parse_args()
     if arguments.report:

@@ -19,7 +19,7 @@ from stellwerk.document import Document
 from stellwerk.errors import TierError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.nodes.prompts import worker_messages
-from stellwerk.outcome import Call, SubtaskResult
+from stellwerk.outcome import SubtaskResult
 from stellwerk.routers import SmallestFirst
 from stellwerk.tiers import Ladder, Request, embedded_ladder
 from stellwerk.worker import Brief, Worker
@@ -62,9 +62,8 @@ class Run:
     page: int
     rows: list[Row]
     wall_seconds: float
-    planning: list[Call] = field(default_factory=list)
+    planning_seconds: float = 0.0
     planning_usd: float = 0.0
-    fallback: str = ""
     plan: Any = None
 
     def as_json(self) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def baseline_worker() -> Worker:
                 {"answer": ["26.83"], "scale": "percent"},
             ),
             (
-                "What was the change in wages between 2020 and 2021? (In thousands. Wages: 2020 310; 2021 295)",
+                "What was the change in wages between 2020 and 2021? (In thousands. Wages: 310; 295)",
                 {"answer": ["-15"], "scale": "thousand"},
             ),
             (
@@ -103,7 +102,7 @@ def baseline_worker() -> Worker:
                 {"answer": ["11.3"], "scale": "million"},
             ),
             (
-                "What were sales in 2020 and 2021, respectively? (In millions. Sales: 2021 5,200; 2020 (4,100))",
+                "What were sales in 2020 and 2021, respectively? (In millions. Sales: 5,200; (4,100))",
                 {"answer": ["(4,100)", "5,200"], "scale": "million"},
             ),
             (
@@ -120,12 +119,16 @@ def baseline_worker() -> Worker:
 
 
 _COMPUTED = re.compile(
-    r"""\b(?: percent(?:age)? | (?<!interest\s)change | increase[sd]? | decrease[sd]? | differences? | averages? | mean
-        | total | sum | combined | altogether | ratio | proportion | share\s+of | growth | how\s+much\s+(?:more|less|higher|lower)
+    r"""\b(?: percent(?:age)? | (?<!interest\s)change | increase[sd]? | decrease[sd]? | differences? | averages?
+        | mean
+        | total | sum | combined | altogether | ratio | proportion | share\s+of | growth
+        | how\s+much\s+(?:more|less|higher|lower)
         | how\s+many\s+(?:years|quarters|periods|components|items|of) ) \b | %""",
     re.VERBOSE | re.IGNORECASE,
 )
-_STATED = re.compile(r"^\s*(?:why|how\s+(?:is|are|was|were|does|do|did)\b|who|where|when|which)\b|\brespective", re.IGNORECASE)
+_STATED = re.compile(
+    r"^\s*(?:why|how\s+(?:is|are|was|were|does|do|did)\b|who|where|when|which)\b|\brespective", re.IGNORECASE
+)
 
 
 def worker_for(question: str) -> str:
@@ -168,7 +171,9 @@ def run_direct(arm: str, tier_name: str, pages: Sequence[Page]) -> Iterator[Run]
         yield Run(arm=arm, page=page.index, rows=rows, wall_seconds=time.perf_counter() - started)
 
 
-def run_ladder(pages: Sequence[Page], *, planned: bool, tiers: Sequence[str] = (SMALL, LARGE)) -> Iterator[Run]:
+def run_ladder(
+    pages: Sequence[Page], *, planned: bool, tiers: Sequence[str] = (SMALL, LARGE)
+) -> Iterator[Run]:
     """Each page as one run of the orchestrator; `planned` lets the supervisor make the plan."""
     ladder = ladder_of(*tiers)
     graph = create_orchestrator(
@@ -203,23 +208,14 @@ def run_ladder(pages: Sequence[Page], *, planned: bool, tiers: Sequence[str] = (
             if names:
                 _fill(row, state["results"][names[0]], ladder)
             rows.append(_scored(row, question))
-        planning, planning_usd, fallback = [], 0.0, ""
-        if planned:
-            line = state["ledger"]["by_worker"].get("supervisor")
-            planning_usd = line["usd"] if line else 0.0
-            planning = [
-                {"seconds": state["ledger"]["planning_seconds"], "line": line}  # type: ignore[list-item]
-            ]
-            if len(asked) == 1 and len(page.questions) > 1:
-                fallback = "single subtask"
+        line = state["ledger"]["by_worker"].get("supervisor")
         yield Run(
             arm=arm,
             page=page.index,
             rows=rows,
             wall_seconds=wall,
-            planning=planning,
-            planning_usd=planning_usd,
-            fallback=fallback,
+            planning_seconds=state["ledger"]["planning_seconds"],
+            planning_usd=line["usd"] if line else 0.0,
             plan=state["final_plan"] if planned else None,
         )
 
@@ -259,7 +255,11 @@ def _fill(row: Row, result: SubtaskResult, ladder: Ladder) -> None:
             row.output += call["usage"]["output"]
             row.usd += price.usd(call["usage"])
         row.attempts.append(
-            {"tier": attempt["tier"], **attempt["verdict"], "steps": [call["step"] for call in attempt["calls"]]}
+            {
+                "tier": attempt["tier"],
+                **attempt["verdict"],
+                "steps": [call["step"] for call in attempt["calls"]],
+            }
         )
     row.worker = result["worker"]
     if result["status"] != "accepted":

@@ -20,7 +20,12 @@ def summarise(runs: Sequence[Run]) -> dict[str, Any]:
     arms = {arm: [run for run in runs if run["arm"] == arm] for arm in ARMS}
     found: dict[str, Any] = {arm: _arm(own) for arm, own in arms.items() if own}
     pairs = {}
-    for better, base in (("ladder", "large"), ("ladder", "small"), ("planned", "ladder"), ("planned", "large")):
+    for better, base in (
+        ("ladder", "large"),
+        ("ladder", "small"),
+        ("planned", "ladder"),
+        ("planned", "large"),
+    ):
         if arms[better] and arms[base]:
             pairs[f"{better} against {base}"] = _pair(arms[better], arms[base])
     return {"arms": found, "pairs": pairs}
@@ -35,7 +40,8 @@ def markdown(summary: dict[str, Any]) -> str:
     ]
     for name, arm in arms.items():
         lines.append(
-            f"| {name} | {arm['pages']} | {arm['questions']} | {_interval(arm['em'])} | {_interval(arm['f1'])} | "
+            f"| {name} | {arm['pages']} | {arm['questions']} | {_interval(arm['em'])} | "
+            f"{_interval(arm['f1'])} | "
             f"{_interval(arm['em_without_scale'])} | {_interval(arm['f1_without_scale'])} |"
         )
     lines += ["", "| arm | " + " | ".join(f"{kind} EM (without scale)" for kind in TYPES) + " |"]
@@ -48,7 +54,8 @@ def markdown(summary: dict[str, Any]) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += [
         "",
-        "| arm | model-s a question | p50 | p95 | calls | tokens in | cached | out | USD per 1,000 | planning s a page |",
+        "| arm | model-s a question | p50 | p95 | calls | tokens in | cached | out | USD per 1,000 "
+        "| planning s a page |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, arm in arms.items():
@@ -57,7 +64,11 @@ def markdown(summary: dict[str, Any]) -> str:
             f"{arm['input']:.0f} | {arm['cached']:.0f} | {arm['output']:.1f} | {1000 * arm['usd']:.3f} | "
             f"{arm['planning_seconds']:.1f} |"
         )
-    lines += ["", "| arm | accepted on 0.5B | accepted on 1.5B | not accepted | rejections |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| arm | accepted on 0.5B | accepted on 1.5B | not accepted | rejections |",
+        "|---|---|---|---|---|",
+    ]
     for name, arm in arms.items():
         if "accepted" in arm:
             rejected = ", ".join(f"{count} {reason}" for reason, count in arm["rejected"].items()) or "-"
@@ -90,9 +101,8 @@ def _arm(runs: Sequence[Run]) -> dict[str, Any]:
         figures[measure] = sum(row[measure] for row in rows) / count
     figures["p50"] = quantile([row["seconds"] for row in rows], 0.5)
     figures["p95"] = quantile([row["seconds"] for row in rows], 0.95)
-    figures["planning_seconds"] = sum(call["seconds"] for run in runs for call in run["planning"]) / len(runs)
+    figures["planning_seconds"] = sum(run["planning_seconds"] for run in runs) / len(runs)
     figures["planning_usd"] = sum(run["planning_usd"] for run in runs)
-    figures["fallbacks"] = sum(bool(run["fallback"]) for run in runs)
     figures["by_type"] = {
         kind: {
             "n": len(part),
@@ -126,10 +136,14 @@ def _pair(better: Sequence[Run], base: Sequence[Run]) -> dict[str, Any]:
 
     def ratio(measure: str) -> dict[str, float]:
         return _plain(
-            ratio_interval([r[measure] for r in ours], [r[measure] for r in theirs], clusters=pages, seed=SEED)
+            ratio_interval(
+                [r[measure] for r in ours], [r[measure] for r in theirs], clusters=pages, seed=SEED
+            )
         )
 
-    difference = paired_interval([r["em"] for r in ours], [r["em"] for r in theirs], clusters=pages, seed=SEED)
+    difference = paired_interval(
+        [r["em"] for r in ours], [r["em"] for r in theirs], clusters=pages, seed=SEED
+    )
     return {
         "pages": len(common),
         "em_difference": _plain(difference),

@@ -70,7 +70,7 @@ async def _arun_subtask(
     return _result(subtask, cast("SubtaskState", state))
 
 
-_arun_subtask.__name__ = run_subtask.__name__  # so that a run started one way can be resumed the other
+_arun_subtask.__name__ = "run_subtask"  # so that a run started one way can be resumed the other
 arun_subtask = task(_arun_subtask)
 
 

@@ -143,9 +143,9 @@ def _later_first(expression: str, brief: Brief) -> str:
         new, old = (cells_of(_number(figure.strip(" $()")), brief) for figure in (first, second))
     except ArithmeticError:
         return expression
-    if new and old and new[0].row == old[0].row and new[0].years and old[0].years:
-        if max(new[0].years) < max(old[0].years):
-            return f"{function}({second.strip()}, {first.strip()})"
+    same_row = new and old and new[0].row == old[0].row
+    if same_row and new[0].years and old[0].years and max(new[0].years) < max(old[0].years):
+        return f"{function}({second.strip()}, {first.strip()})"
     return expression
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, create_model
 
@@ -39,7 +39,8 @@ def classify_worker(
             raise ConfigurationError(
                 f"worker {name!r}: example {text[:60]!r} has the unknown label {label!r}"
             )
-    output: type[BaseModel] = create_model("Label", label=(Literal[tuple(meanings)], ...))
+    field: Any = (Literal[tuple(meanings)], ...)
+    output: type[BaseModel] = create_model("Label", label=field)
     listed = "\n".join(
         f"- {label}: {meaning}" if meaning else f"- {label}" for label, meaning in meanings.items()
     )

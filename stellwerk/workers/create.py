@@ -46,7 +46,7 @@ def create_worker(
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"worker name {name!r} is not usable; use a lower-case letter, then at most 31 letters, digits or '_'"
+            f"worker name {name!r} is not usable; use a lower-case letter, then up to 31 of a-z, 0-9, _"
         )
     if not prompt.strip():
         raise ConfigurationError(f"worker {name!r} has a blank prompt; say what it is to do")

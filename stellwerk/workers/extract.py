@@ -123,26 +123,26 @@ def figures_fit_the_job(result: Facts, brief: Brief) -> str | None:
 
 
 def quotes_are_in_the_source(result: BaseModel, brief: Brief) -> str | None:
-    """Each quote has to stand in the documents, and each value that is a figure or text in its quote."""
+    """Each quote has to stand in the documents, and each value that is a figure in its quote."""
     for name, fact in result:
         if fact is None:
             continue
         if find_quote(fact.quote, brief.source) is None:
             return f"the quote for {name}, {fact.quote[:80]!r}, is not in the documents"
-        if isinstance(fact.value, int | float) and not isinstance(fact.value, bool):
-            if not mentions(f"{fact.value:g}", fact.quote):
-                return f"the value of {name}, {fact.value:g}, is not in its quote {fact.quote[:80]!r}"
+        is_figure = isinstance(fact.value, int | float) and not isinstance(fact.value, bool)
+        if is_figure and not mentions(f"{fact.value:g}", fact.quote):
+            return f"the value of {name}, {fact.value:g}, is not in its quote {fact.quote[:80]!r}"
     return None
 
 
 def _quoted(fields: type[BaseModel]) -> type[BaseModel]:
     quoted: dict[str, Any] = {}
     for name, field in fields.model_fields.items():
-        fact = create_model(
-            f"{name.title().replace('_', '')}Fact",
-            quote=(str, Field(min_length=1, max_length=400)),
-            value=(field.annotation, Field(description=field.description)),
-        )
+        parts: dict[str, Any] = {
+            "quote": (str, Field(min_length=1, max_length=400)),
+            "value": (field.annotation, Field(description=field.description)),
+        }
+        fact = create_model(f"{name.title().replace('_', '')}Fact", **parts)
         quoted[name] = (fact, ...) if field.is_required() else (fact | None, None)
     model: type[BaseModel] = create_model(fields.__name__, **quoted)
     return model

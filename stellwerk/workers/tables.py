@@ -12,9 +12,12 @@ from stellwerk.workers.quotes import numbers
 _YEAR = re.compile(r"(?<![\d,.])(?:19|20)\d\d(?![\d,.]*\d)")
 _WORD = re.compile(r"[a-z]{2,}|\d+")
 _STOP = frozenset(
-    "a an and are as at be by did do does for from has have how in is it its many much of on or other the their "
-    "this to total was were what when where which who why with year years ended december june september march "
-    "net respective respectively value values amount amounts number company".split()
+    re.findall(
+        r"\w+",
+        "a an and are as at be by did do does for from has have how in is it its many much of on or other "
+        "the their this to total was were what when where which who why with year years ended december june "
+        "september march net respective respectively value values amount amounts number company",
+    )
 )
 
 
