@@ -119,7 +119,8 @@ def baseline_worker() -> Worker:
 
 
 _COMPUTED = re.compile(
-    r"""\b(?: percent(?:age)? | (?<!interest\s)change | increase[sd]? | decrease[sd]? | differences? | averages?
+    r"""\b(?: percent(?:age)? | (?<!interest\s)change | increase[sd]?
+        | decrease[sd]? | differences? | averages?
         | mean
         | total | sum | combined | altogether | ratio | proportion | share\s+of | growth
         | how\s+much\s+(?:more|less|higher|lower)
