@@ -164,8 +164,14 @@ def raw_server(answer: bytes) -> Iterator[str]:
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                with connection:
-                    connection.recv(65536)
+                # Read to the end: hanging up on unread bytes resets the connection, and the client
+                # may lose the answer with it.
+                with connection, connection.makefile("rb") as request:
+                    length = 0
+                    while line := request.readline().strip():
+                        if line.lower().startswith(b"content-length:"):
+                            length = int(line.partition(b":")[2])
+                    request.read(length)
                     connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
