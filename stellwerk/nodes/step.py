@@ -1,19 +1,31 @@
 """A node whose logic is written once, for sync and async graphs.
 
-The logic is a generator that yields the model calls it wants made and receives the replies. Only the
-two drivers below know how a call is made, so no node has a second, asynchronous copy.
+The logic is a generator that yields the work it wants done and receives what came of it. Only the work
+itself knows how it is done one way and the other, so no node has a second, asynchronous copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from stellwerk.errors import TierError
 from stellwerk.tiers.tier import Reply, Request, Tier
+
+
+class Work(Protocol):
+    """Something that a step wants done."""
+
+    def do(self) -> Any:
+        """Do it in a sync graph."""
+        ...
+
+    async def ado(self) -> Any:
+        """Do it in an async graph."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +35,20 @@ class Ask:
     tier: Tier
     request: Request
 
+    def do(self) -> Reply:
+        """Make the call."""
+        return self.tier.call(self.request)
+
+    async def ado(self) -> Reply:
+        """Make the call; as `do`."""
+        return await self.tier.acall(self.request)
+
 
 Asking = Generator[Ask, Reply, Any]
 """Yields calls, receives replies (or has a `TierError` thrown in), returns the state update."""
+
+Working = Generator[Work, Any, Any]
+"""As `Asking`, for a step that wants other work done as well."""
 
 
 class Step(Runnable[Any, Any]):
@@ -35,36 +58,36 @@ class Step(Runnable[Any, Any]):
     a sync and an async function without a tracing layer of its own, which costs 0.2 ms a node.
     """
 
-    def __init__(self, name: str, core: Callable[[Any], Asking]) -> None:
+    def __init__(self, name: str, core: Callable[[Any], Working]) -> None:
         self.name = name
         self._core = core
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Run the step, making its calls one after the other."""
-        asking = self._core(input)
+        """Run the step, doing its work one piece after the other."""
+        working = self._core(input)
         try:
-            ask = next(asking)
+            work = next(working)
             while True:
                 try:
-                    reply = ask.tier.call(ask.request)
+                    done = work.do()
                 except TierError as error:
-                    ask = asking.throw(error)
+                    work = working.throw(error)
                 else:
-                    ask = asking.send(reply)
+                    work = working.send(done)
         except StopIteration as stop:
             return stop.value
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Run the step, making its calls one after the other; as `invoke`."""
-        asking = self._core(input)
+        """Run the step, doing its work one piece after the other; as `invoke`."""
+        working = self._core(input)
         try:
-            ask = next(asking)
+            work = next(working)
             while True:
                 try:
-                    reply = await ask.tier.acall(ask.request)
+                    done = await work.ado()
                 except TierError as error:
-                    ask = asking.throw(error)
+                    work = working.throw(error)
                 else:
-                    ask = asking.send(reply)
+                    work = working.send(done)
         except StopIteration as stop:
             return stop.value
