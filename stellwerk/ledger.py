@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from stellwerk.outcome import Call, SubtaskResult, Usage
 
 METHOD = (
-    "each subtask once on {large}: the tokens of its last attempt's first call at {large}'s prices and, "
+    "each subtask once on {large}: the tokens of its last attempt, without repairs, at {large}'s prices and, "
     "where {large} worked in this run, at its measured seconds per token; planning and merging as they were"
 )
 
@@ -155,9 +155,10 @@ def _all_large(
 def _once_each(results: Iterable[SubtaskResult]) -> Iterator[Call]:
     for result in results:
         for attempt in reversed(result["attempts"]):
-            answered = [call for call in attempt["calls"] if "error" not in call]
+            # Several where the worker called tools.
+            answered = [call for call in attempt["calls"] if "error" not in call and call["step"] != "repair"]
             if answered:
-                yield answered[0]
+                yield from answered
                 break
 
 

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +23,10 @@ def call(
     *,
     cached: int = 0,
     owner: str = "extract",
+    step: Literal["generate", "repair"] = "generate",
 ) -> Call:
     usage = Usage(input=read, cached=cached, output=written)
-    return Call(step="generate", owner=owner, tier=tier, usage=usage, seconds=seconds)
+    return Call(step=step, owner=owner, tier=tier, usage=usage, seconds=seconds)
 
 
 def planning(tier: str, read: int = 500, written: int = 50, seconds: float = 2.0) -> Call:
@@ -120,7 +123,7 @@ def test_everything_on_the_large_tier_is_its_own_counterfactual() -> None:
 
 
 def test_the_counterfactual_prices_each_subtask_once_on_the_large_tier() -> None:
-    repaired = attempt(call("small", 100, 10), call("small", 200, 20))
+    repaired = attempt(call("small", 100, 10), call("small", 200, 20, step="repair"))
     moved_up = (attempt(call("small", 100, 10), reason="check"), attempt(call("large", 120, 12, 3.0)))
     ledger = draw_up(
         [planning("small")], [result(repaired), result(*moved_up)], PRICES, large="large", wall_seconds=1.0
@@ -131,6 +134,12 @@ def test_the_counterfactual_prices_each_subtask_once_on_the_large_tier() -> None
     assert ledger["all_large"]["seconds"] == pytest.approx(2.0 + 2.5 + 3.0)
     assert ledger["all_large"]["tier"] == "large"
     assert "each subtask once on large" in ledger["all_large"]["method"]
+
+
+def test_the_counterfactual_counts_every_call_around_tools() -> None:
+    looked_up = attempt(call("small", 100, 10), call("small", 150, 20), call("small", 9, 9, step="repair"))
+    ledger = draw_up([], [result(looked_up)], PRICES, large="large", wall_seconds=1.0)
+    assert ledger["all_large"]["usd"] == pytest.approx((250 * 10 + 30 * 20) / 1e6)
 
 
 def test_the_counterfactual_has_no_time_where_the_large_tier_never_worked() -> None:
