@@ -33,8 +33,24 @@ class Usage(TypedDict):
     output: int
 
 
+class ToolUse(TypedDict):
+    """One call of a tool that a model asked for.
+
+    `output` is what the tool gave, or what was wrong. `characters` is there where the tool gave more than
+    the worker lets through: the number in all.
+    """
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    output: str
+    failed: bool
+    seconds: float
+    characters: NotRequired[int]
+
+
 class Call(TypedDict):
-    """One call of a model, as it is billed."""
+    """One call of a model, as it is billed. `tools` are the tool calls that its reply asked for."""
 
     step: Literal["plan", "generate", "repair", "synthesize"]
     owner: str
@@ -42,6 +58,7 @@ class Call(TypedDict):
     usage: Usage
     seconds: float
     error: NotRequired[str]
+    tools: NotRequired[list[ToolUse]]
 
 
 class Verdict(TypedDict):

@@ -13,26 +13,35 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from stellwerk.document import Document
+from stellwerk.outcome import ToolUse
 
 Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Brief:
-    """What a worker is given: the instruction, the documents, and the results it depends on."""
+    """What a worker is given: the instruction, the documents, and the results it depends on.
+
+    `tools` is empty before the model is asked; checks find there what the tools gave.
+    """
 
     instruction: str
     documents: Sequence[Document] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    tools: Sequence[ToolUse] = ()
 
     @cached_property
     def source(self) -> str:
-        """All text that an answer may rest on: the documents, then the inputs as JSON."""
+        """All text that an answer may rest on: the documents, the inputs as JSON, what tools gave."""
         texts = [document["text"] for document in self.documents]
         texts += [_plain(value) for value in self.inputs.values()]
+        # What a failed tool says may quote the model's own arguments, which prove nothing.
+        texts += [use["output"] for use in self.tools if not use["failed"]]
         return "\n\n".join(texts)
 
 
@@ -65,6 +74,9 @@ class Worker:
     narrow: Callable[[Schema, Brief], Schema] | None = None
     repairs: int = 1
     max_tokens: int = 512
+    tools: tuple[BaseTool, ...] = ()
+    max_tool_rounds: int = 5
+    max_tool_output: int = 8_000
 
     @cached_property
     def schema(self) -> Schema:
@@ -76,20 +88,24 @@ class Worker:
         return self.narrow(self.schema, brief) if self.narrow else self.schema
 
     @cached_property
+    def tool_schemas(self) -> tuple[Schema, ...]:
+        """The tools as a model is told of them, in the form of the OpenAI chat API."""
+        return tuple(convert_to_openai_tool(tool) for tool in self.tools)
+
+    @cached_property
     def version(self) -> str:
         """Short hash of all that shapes an answer, so that traces of two wordings stay apart."""
-        content = json.dumps(
-            [
-                self.name,
-                self.prompt,
-                self.schema,
-                [[example.instruction, dict(example.answer)] for example in self.examples],
-                [getattr(check, "__qualname__", repr(check)) for check in self.checks],
-                self.max_tokens,
-            ],
-            sort_keys=True,
-            default=str,
-        )
+        shape = [
+            self.name,
+            self.prompt,
+            self.schema,
+            [[example.instruction, dict(example.answer)] for example in self.examples],
+            [getattr(check, "__qualname__", repr(check)) for check in self.checks],
+            self.max_tokens,
+        ]
+        if self.tools:
+            shape += [self.tool_schemas, self.max_tool_rounds, self.max_tool_output]
+        content = json.dumps(shape, sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -6,6 +6,7 @@ its input.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from langgraph.runtime import get_runtime
@@ -18,12 +19,15 @@ from stellwerk.worker import Brief
 def brief_of(state: Mapping[str, Any]) -> Brief:
     """The brief from the runtime context, or from the state of a graph that runs alone.
 
+    With it comes what this attempt's tools gave.
+
     Raises:
         InputError: if there is no instruction.
     """
+    tools = [use for call in state.get("calls") or () for use in call.get("tools", ())]
     context: object = get_runtime().context
     if isinstance(context, Brief):
-        return context
+        return replace(context, tools=tools) if tools else context
     instruction = state.get("instruction") or state.get("subtask", {}).get("instruction")
     if not isinstance(instruction, str) or not instruction.strip():
         raise InputError("the input has no instruction; pass {'instruction': ..., 'documents': [...]}")
@@ -31,4 +35,5 @@ def brief_of(state: Mapping[str, Any]) -> Brief:
         instruction=instruction,
         documents=as_documents(state.get("documents")),
         inputs=state.get("inputs") or {},
+        tools=tools,
     )

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.worker import Brief, Check, Example, Finish, Schema, Worker
+from stellwerk.workers.tools import as_tools
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -26,8 +28,16 @@ def create_worker(
     narrow: Callable[[Schema, Brief], Schema] | None = None,
     repairs: int = 1,
     max_tokens: int = 512,
+    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    max_tool_rounds: int = 5,
+    max_tool_output: int = 8_000,
 ) -> Worker:
     """Specify a worker: what to ask, what an answer looks like, how it is checked.
+
+    A tool is called once for each call that the model asks for, in each attempt: a rejected answer on the
+    next tier means its tools are called again. With a checkpointer, a run that broke off or was interrupted
+    repeats no tool call that was stored, but does repeat one that was running when the process died; a tool
+    with side effects should bear that. A repair sees what the tools gave, and calls none.
 
     Args:
         name: lower case, at most 32 letters, digits or underscores; the planner uses it.
@@ -40,9 +50,13 @@ def create_worker(
         narrow: makes the JSON schema stricter for one brief.
         repairs: how often a rejected answer may be mended on the same tier.
         max_tokens: of an answer.
+        tools: what the model may call before it answers: LangChain tools, or functions with types and a
+            docstring. What they give counts as a source that checks accept.
+        max_tool_rounds: how often the model may ask for tools, each time for one or several.
+        max_tool_output: characters of a tool's output that the model is shown.
 
     Raises:
-        ConfigurationError: if the name, the prompt or an example is unusable.
+        ConfigurationError: if the name, the prompt, an example, a tool or a limit is unusable.
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -50,6 +64,9 @@ def create_worker(
         )
     if not prompt.strip():
         raise ConfigurationError(f"worker {name!r} has a blank prompt; say what it is to do")
+    for limit, value in (("max_tool_rounds", max_tool_rounds), ("max_tool_output", max_tool_output)):
+        if value < 1:
+            raise ConfigurationError(f"worker {name!r}: {limit} is {value}; it must be at least 1")
     solved = []
     for example in examples:
         solved.append(
@@ -72,4 +89,7 @@ def create_worker(
         narrow=narrow,
         repairs=repairs,
         max_tokens=max_tokens,
+        tools=as_tools(name, tools),
+        max_tool_rounds=max_tool_rounds,
+        max_tool_output=max_tool_output,
     )
