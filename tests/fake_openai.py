@@ -11,7 +11,19 @@ from typing import Any
 
 Body = dict[str, Any]
 Answer = Callable[[Body], object]
-"""Gets the request; returns the answer as text, or as a value that is sent as JSON."""
+"""Gets the request; returns the answer as text, as `ToolCalls`, or as a value that is sent as JSON."""
+
+
+class ToolCalls(list[tuple[str, str]]):
+    """An answer that asks for tools: the name of each, and its arguments as the model wrote them."""
+
+    def message(self) -> dict[str, Any]:
+        """As the API sends it."""
+        calls = [
+            {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for number, (name, arguments) in enumerate(self)
+        ]
+        return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 class RefusalError(Exception):
@@ -49,7 +61,7 @@ def title_of(body: Body) -> str:
 
 def prompt_of(body: Body) -> str:
     """All text of the request."""
-    return "\n".join(message["content"] for message in body["messages"])
+    return "\n".join(message["content"] or "" for message in body["messages"])
 
 
 def job_of(body: Body) -> str:
@@ -78,8 +90,10 @@ def serve_openai(answer: Answer) -> Iterator[FakeOpenAI]:
             if body.get("stream"):
                 self._stream(body, text)
             else:
-                message = {"role": "assistant", "content": text}
-                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                message, finish = {"role": "assistant", "content": text}, "stop"
+                if isinstance(value, ToolCalls):
+                    message, finish = value.message(), "tool_calls"
+                choice = {"index": 0, "message": message, "finish_reason": finish}
                 self._send(200, "application/json", _completion(body, [choice], "chat.completion", usage()))
 
         def _stream(self, body: Body, text: str) -> None:

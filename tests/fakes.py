@@ -15,7 +15,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableConfig
@@ -213,17 +213,23 @@ def always(text: str) -> Reply:
     return lambda messages: text
 
 
-def in_turn(*replies: str | Exception) -> Reply:
+def in_turn(*replies: str | AIMessage | Exception) -> Reply:
     """One reply after the other; an exception is raised."""
     left = list(replies)
 
-    def reply(messages: Messages) -> str:
+    def reply(messages: Messages) -> str | AIMessage:
         said = left.pop(0)
         if isinstance(said, Exception):
             raise said
         return said
 
     return reply
+
+
+def wants(*calls: tuple[str, dict[str, Any]]) -> AIMessage:
+    """A reply that asks for tools, each as its name and its arguments."""
+    named = [ToolCall(name=name, args=args, id=f"id-{number}") for number, (name, args) in enumerate(calls)]
+    return AIMessage("", tool_calls=named)
 
 
 def broken(messages: Messages) -> str:
@@ -258,6 +264,7 @@ def worker(
     finish: Finish | None = None,
     output: type[BaseModel] = Said,
     repairs: int = 1,
+    **options: Any,
 ) -> Worker:
     return create_worker(
         name,
@@ -267,6 +274,7 @@ def worker(
         checks=tuple(checks),
         finish=finish,
         repairs=repairs,
+        **options,
     )
 
 
