@@ -8,12 +8,13 @@ from stellwerk import (
     create_orchestrator,
     embedded_ladder,
     extract_worker,
+    look_up_worker,
     read_document,
     write_worker,
 )
 
 graph = create_orchestrator(
-    [extract_worker(), calculate_worker(), write_worker()],
+    [look_up_worker(), calculate_worker(), extract_worker(), write_worker()],
     embedded_ladder(),
 ).compile()
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         classify_worker,
         create_worker,
         extract_worker,
+        look_up_worker,
         summarise_worker,
         write_worker,
     )
@@ -78,6 +79,7 @@ __all__ = [
     "create_worker_graph",
     "embedded_ladder",
     "extract_worker",
+    "look_up_worker",
     "openai_tier",
     "read_document",
     "summarise_worker",
@@ -110,6 +112,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "create_worker_graph": "graphs.worker",
         "embedded_ladder": "tiers.embedded",
         "extract_worker": "workers.extract",
+        "look_up_worker": "workers.look_up",
         "openai_tier": "tiers.openai",
         "read_document": "document",
         "summarise_worker": "workers.text",

@@ -116,16 +116,27 @@ class Plan(BaseModel):
     def in_order(self) -> tuple[Subtask, ...]:
         """Subtasks in topological order: the same for the same plan, in every process.
 
+        Subtasks that may run side by side stand together by worker, since those of one worker share the
+        beginning of their prompts, and a small model's server keeps one prompt at a time.
+
         Raises:
             PlanError: if the dependencies form a cycle.
         """
         by_id = {subtask.id: subtask for subtask in self.subtasks}
-        sorter = graphlib.TopologicalSorter({s.id: dict.fromkeys(s.depends_on) for s in self.subtasks})
+        rank = {worker: place for place, worker in enumerate(dict.fromkeys(s.worker for s in self.subtasks))}
+        place = {subtask.id: place for place, subtask in enumerate(self.subtasks)}
+        sorter = graphlib.TopologicalSorter({s.id: s.depends_on for s in self.subtasks})
         try:
-            return tuple(by_id[name] for name in sorter.static_order())
+            sorter.prepare()
         except graphlib.CycleError as error:
             cycle = " -> ".join(reversed(error.args[1]))
             raise PlanError(f"subtasks depend on each other in a circle: {cycle}") from error
+        order: list[Subtask] = []
+        while sorter.is_active():
+            ready = sorted(sorter.get_ready(), key=lambda name: (rank[by_id[name].worker], place[name]))
+            order += (by_id[name] for name in ready)
+            sorter.done(*ready)
+        return tuple(order)
 
     def sinks(self) -> tuple[Subtask, ...]:
         """Subtasks on which no other subtask depends."""

@@ -22,15 +22,15 @@ DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md"))
 
 PLAN = {
     "subtasks": [
-        {"id": "profit", "worker": "extract", "instruction": "#1", "depends_on": []},
+        {"id": "profit", "worker": "look_up", "instruction": "#1", "depends_on": []},
         {"id": "growth", "worker": "calculate", "instruction": "#2", "depends_on": []},
     ]
 }
 # What a model might answer to the questions in the documentation, by the title of the schema asked for.
 ANSWERS: Mapping[str, object] = {
     "plan": PLAN,
-    "Spans": {"row": "Operating profit 2024", "answer": ["6,205"]},
-    "Expression": {"row": "Revenue", "expression": "percent_change(48,210, 45,900)"},
+    "cells": {"rows": ["Operating profit"], "columns": ["2024"]},
+    "calculation": {"answer": {"rows": ["Revenue"], "columns": ["2024", "2023"]}},
     "Outlook": {
         "expectation": "more revenue",
         "quote": "It expects revenue between EUR 50 million and EUR 52 million",

@@ -44,6 +44,11 @@ def extract() -> Graph:
     return _worker("extract")
 
 
+def look_up() -> Graph:
+    """Read cells of a table."""
+    return _worker("look_up")
+
+
 def calculate() -> Graph:
     """Compute a number from figures in the documents."""
     return _worker("calculate")

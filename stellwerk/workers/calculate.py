@@ -3,106 +3,282 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, Field
 
 from stellwerk.errors import ExpressionError
-from stellwerk.worker import Brief, Example, Worker
+from stellwerk.worker import Brief, Example, Schema, Worker
 from stellwerk.workers.create import create_worker
 from stellwerk.workers.expression import evaluate, numbers_in
 from stellwerk.workers.grounding import cells_of, off_the_mark
 from stellwerk.workers.quotes import mentions
+from stellwerk.workers.scale import Scale as Unit
 from stellwerk.workers.scale import declared_scale
+from stellwerk.workers.selection import (
+    Selection,
+    closest_rows,
+    columns_of_the_job,
+    foreign_row,
+    grid_of,
+    named_rows,
+    names_of,
+    object_of,
+    rows_of_the_job,
+    select,
+    settled_columns,
+)
+from stellwerk.workers.tables import Cell, Grid
 
 PLACES = Decimal("0.0001")
 _IN_PERCENT = re.compile(r"\b(?:percent_change|share)\s*\(|\*\s*100\b")
 _ORDERED = re.compile(r"^\s*(percent_change|change)\s*\(([^(),]*(?:,\d{3})*[^(),]*),\s+([^()]*)\)\s*$")
 _CONSTANTS = {Decimal(number) for number in (0, 1, 2, 3, 4, 5, 6, 10, 12, 100, 365)}
 
+Function = Literal["change", "percent_change", "average", "sum", "share", "ratio", "count"]
+_OF_TWO = ("change", "percent_change", "share", "ratio")
+
+# What a job's words say of the function. The first that is said is the outermost: 'the change in average
+# prices' is a change. 'Total' and 'number of' are part of many a row's name, and count if nothing else does.
+_PERCENT = r"(?:percent(?:age)?s?|per\s+cent|%)"
+_CHANGE = r"(?:change|increase|decrease|growth|drop|decline|rise|difference)"
+_SAYS: dict[Function, re.Pattern[str]] = {
+    "average": re.compile(r"\b(?:averages?|mean)\b", re.I),
+    "percent_change": re.compile(
+        rf"{_PERCENT}\s+(?:point\s+)?(?:\w+\s+)?{_CHANGE}|\bby\s+(?:what|how\s+many|how\s+much)\s+{_PERCENT}"
+        rf"|growth\s+rate|\bwhat\s+{_PERCENT}\b[^.?]*\b(?:change|increase|decrease|grow|rise|fall|decline|drop)"
+        rf"|\b(?:change|increased?|decreased?|grew|fell|rose)\b[^.?]*\bin\s+{_PERCENT}\W*$",
+        re.I,
+    ),
+    "share": re.compile(
+        rf"\bas\s+an?\s+{_PERCENT}|\bproportions?\b|{_PERCENT}\s+(?:of|constitut)|\bwhat\s+{_PERCENT}\b"
+        r"|\bshare\s+of\b",
+        re.I,
+    ),
+    "ratio": re.compile(r"\bratio\b", re.I),
+    "change": re.compile(
+        rf"\b(?:{_CHANGE}s?|increased|decreased"
+        r"|how\s+(?:much|many)\s+(?:more|less|fewer|higher|lower|greater|larger|smaller))\b",
+        re.I,
+    ),
+}
+_SAYS_LAST: dict[Function, re.Pattern[str]] = {
+    "sum": re.compile(r"\b(?:total|sum|combined|altogether|aggregate|together)\b", re.I),
+    "count": re.compile(r"\b(?:how\s+many|number\s+of)\b", re.I),
+}
+
 _PROMPT = """\
-Write the arithmetic that answers the job, as one expression over figures of the document. Do not compute it.
-Name the row first, then write the expression with the figures as they stand there. Functions:
-change(new, old) for a change or difference; percent_change(new, old); average(a, b, ...); sum(a, b, ...);
-share(part, whole) for a percentage of something; count(a, b, ...) for how many. Otherwise use + - * /.
-The later year is the new one, also where the job names it last or first."""
+Say how the answer to the job is computed. Do not compute it.
+Name the row or rows of the table whose figures are needed, word for word, and the columns. For a change name
+the new one first, then the old one; for a share or ratio the part first, then the whole.
+Where the figures stand in the text and not in a table, write an expression with them."""
+
+
+class Formula(Selection):
+    """A function of cells."""
+
+    function: Function | None = None
 
 
 class Expression(BaseModel):
-    """What the model writes."""
+    """Arithmetic over figures as they stand in the document."""
 
-    row: str = Field(max_length=200)
     expression: str = Field(min_length=1, max_length=400)
 
 
+class Answer(BaseModel):
+    """What the model writes."""
+
+    answer: Formula | Expression
+
+
 class Calculation(BaseModel):
-    """A computed value: exact, rounded half up to four decimals. `unit` is the scale of the value."""
+    """A computed value: exact, rounded half up to four decimals.
+
+    `unit` is the scale of the value, `rows` the table rows that its figures come from.
+    """
 
     value: str
-    unit: Literal["", "thousand", "million", "billion", "percent"]
+    unit: Unit
     expression: str
+    rows: list[str] = []
+
+
+def _formula(rows: list[str], columns: list[str], function: Function) -> dict[str, object]:
+    return {"answer": {"rows": rows, "columns": columns, "function": function}}
 
 
 EXAMPLES = (
     Example(
-        instruction="By what percentage did sales change from 2020 to 2021? (Sales: 2021 5,200; 2020 4,100)",
-        answer={"row": "Sales", "expression": "percent_change(5200, 4100)"},
+        instruction="By what percentage did sales change from 2020 to 2021?",
+        answer=_formula(["Sales"], ["2021", "2020"], "percent_change"),
     ),
     Example(
-        instruction="What was the change in wages between 2020 and 2021? (Wages: 2020 310; 2021 295)",
-        answer={"row": "Wages", "expression": "change(295, 310)"},
+        instruction="What is the difference between wages and rent in 2020?",
+        answer=_formula(["Wages", "Rent"], ["2020"], "change"),
     ),
     Example(
-        instruction="What is the average rent for 2019 to 2021? (Rent: 2021 12.5; 2020 11.0; 2019 10.4)",
-        answer={"row": "Rent", "expression": "average(12.5, 11.0, 10.4)"},
+        instruction="What is the average rent for 2019 to 2021?",
+        answer=_formula(["Rent"], ["2021", "2020", "2019"], "average"),
     ),
     Example(
-        instruction="What share of total assets was cash in 2021? (2021: Cash 40; Total assets 900)",
-        answer={"row": "Cash, Total assets", "expression": "share(40, 900)"},
+        instruction="What was cash as a percentage of total assets in 2021?",
+        answer=_formula(["Cash", "Total assets"], ["2021"], "share"),
     ),
     Example(
-        instruction="What is the ratio of debt to equity in 2020? (2020: Debt 75; Equity 150)",
-        answer={"row": "Debt, Equity", "expression": "75 / 150"},
+        instruction="How many more shops opened than closed? (The text: We opened 12 shops and closed 5.)",
+        answer={"answer": {"expression": "12 - 5"}},
     ),
 )
 
 
 def calculate_worker(name: str = "calculate") -> Worker:
-    """A worker that answers with a computed number and the expression behind it."""
+    """A worker that answers with a computed number and the expression behind it.
+
+    The model names a function, rows and columns; this process reads the cells and computes.
+    """
     return create_worker(
         name,
         description=(
             "compute a number that is not in the documents: a change, difference, percentage, share, "
             "ratio, average, sum or count"
         ),
-        output=Expression,
+        output=Answer,
         prompt=_PROMPT,
         examples=EXAMPLES,
         checks=(figures_are_in_the_source, figures_fit_the_job),
         finish=compute,
-        max_tokens=160,
+        narrow=_narrow,
+        max_tokens=200,
     )
 
 
-def compute(answer: Expression, brief: Brief) -> Calculation:
-    """Evaluate the expression.
+def compute(answer: Answer, brief: Brief) -> Calculation:
+    """Read the cells that the model points at, and evaluate the expression.
 
     Raises:
         ExpressionError: if it is malformed or has no finite value.
+        ValueError: if a cell has no figure, or a function another number of figures than it takes.
     """
-    expression = _later_first(answer.expression, brief)
+    formula, rows = answer.answer, list[str]()
+    if isinstance(formula, Expression):
+        expression = _later_first(formula.expression, brief)
+        unit = _unit(expression, brief)
+    else:
+        tables, functions = grid_of(brief), functions_of(brief.instruction)
+        function = formula.function or functions[0]
+        cells = select(formula, tables, _settled(tables, brief.instruction, functions))
+        rows = list(dict.fromkeys(formula.rows))
+        if (row := foreign_row(rows, brief.instruction)) is not None:
+            raise ValueError(f"the job says nothing of the row {row!r}")
+        expression = _written(function, cells)
+        unit = _unit_of(function, cells, brief)
     value = evaluate(expression)
     try:
         rounded = value.quantize(PLACES, rounding=ROUND_HALF_UP).normalize()
     except ArithmeticError as error:
         raise ExpressionError(f"{expression!r} is too large to be given to four decimals") from error
-    return Calculation(value=f"{rounded + 0:f}", unit=_unit(expression, brief), expression=expression)
+    return Calculation(value=f"{rounded + 0:f}", unit=unit, expression=expression, rows=rows)
+
+
+def functions_of(instruction: str) -> tuple[Function, ...]:
+    """The function that a job's words speak of; all of them where they speak of none."""
+    for patterns in (_SAYS, _SAYS_LAST):
+        said = {
+            match.start(): function
+            for function, pattern in reversed(patterns.items())
+            if (match := pattern.search(instruction))
+        }
+        if said:
+            return (said[min(said)],)
+    return get_args(Function)
+
+
+def _settled(tables: Grid, instruction: str, functions: Sequence[Function]) -> tuple[str, ...]:
+    """The columns, where the job's words leave no choice."""
+    columns = settled_columns(tables, instruction, between=functions in (("average",), ("sum",)))
+    enough = len(columns) == 2 if set(functions) <= {"change", "percent_change"} else len(columns) >= 1
+    return columns if len(functions) == 1 and enough else ()
+
+
+def _narrow(schema: Schema, brief: Brief) -> Schema:
+    tables, functions = grid_of(brief), functions_of(brief.instruction)
+    forms: list[Schema] = []
+    if tables.rows:
+        columns = _settled(tables, brief.instruction, functions)
+        shapes = _shapes(tables, brief.instruction, functions, columns)
+        possible = columns_of_the_job(tables, brief.instruction)
+        for (least, most), across in shapes:
+            rows = rows_of_the_job(tables, brief.instruction, wanted=least)
+            form: Schema = {"rows": names_of(rows, least, min(most, max(least, len(rows))))}
+            if not columns:
+                offered = possible if len(possible) >= across[0] else tables.columns
+                form["columns"] = names_of(offered, *across)
+            if len(functions) > 1:
+                form["function"] = {"type": "string", "enum": list(functions)}
+            forms.append(object_of(form))
+    forms.append(object_of({"expression": {"type": "string", "minLength": 1, "maxLength": 400}}))
+    return object_of({"answer": {"anyOf": forms} if len(forms) > 1 else forms[0]}) | {"title": "calculation"}
+
+
+def _shapes(
+    tables: Grid, instruction: str, functions: Sequence[Function], columns: Sequence[str]
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Least and most rows, least and most columns: of one row under several columns, or the reverse."""
+    several = min(len(tables.columns), 6)
+    if len(functions) > 1:
+        return [((1, 4), (1, several))]
+    function = functions[0]
+    one_row = ((1, 1), (2, 2 if function in _OF_TWO else max(2, several)))
+    one_column = ((2, 2 if function in _OF_TWO and function != "share" else 4), (1, 1))
+    if columns:
+        return [one_row if len(columns) > 1 else one_column]
+    named = named_rows(tables, instruction)
+    if function not in ("share", "ratio"):
+        named = closest_rows(named, instruction)
+    if len(tables.columns) == 1 or len(named) > 1:
+        return [one_column]
+    return [one_row] if named else [one_row, one_column]
+
+
+def _written(function: Function, cells: Sequence[Cell]) -> str:
+    figures = []
+    for cell in cells:
+        if cell.value is None:
+            raise ValueError(f"{cell.text[:60]!r} in row {cell.row[:60]!r} is no figure")
+        figures.append(cell)
+    if function == "share" and len(figures) > 2:
+        parts = " + ".join(f"{cell.value:f}" for cell in figures[:-1])
+        return f"share({parts}, {figures[-1].value:f})"
+    if function in _OF_TWO:
+        if len(figures) != 2:
+            raise ValueError(
+                f"{function} takes two figures, and {len(figures)} are named; name one row and two columns, "
+                "or two rows and one column"
+            )
+        first, second = figures
+        # The later year is the new one. Small models follow the order of the words.
+        if function.endswith("change") and first.row == second.row and first.years and second.years:
+            figures.sort(key=lambda cell: max(cell.years), reverse=True)
+    values = [f"{cell.value:f}" for cell in figures]
+    return f"({values[0]}) / ({values[1]})" if function == "ratio" else f"{function}({', '.join(values)})"
+
+
+def _unit_of(function: Function, cells: Sequence[Cell], brief: Brief) -> Unit:
+    if function in ("percent_change", "share"):
+        return "percent"
+    if function in ("ratio", "count"):
+        return ""
+    scales = {declared_scale(brief.source, cell.start) for cell in cells}
+    return scales.pop() if len(scales) == 1 else ""
 
 
 def figures_are_in_the_source(result: Calculation, brief: Brief) -> str | None:
     """Every figure but for small constants has to stand in the documents, the inputs or the job."""
+    if result.rows:  # read from the table by this process
+        return None
     known = f"{brief.source}\n{brief.instruction}"
     for literal in numbers_in(result.expression):
         if _number(literal) not in _CONSTANTS and not mentions(literal, known):
@@ -113,11 +289,11 @@ def figures_are_in_the_source(result: Calculation, brief: Brief) -> str | None:
 def figures_fit_the_job(result: Calculation, brief: Brief) -> str | None:
     """Figures come from the rows and years that the job names, where the table has them."""
     figures = list(_figures(result.expression))
-    if not figures:
+    if not figures and not result.rows:
         return "the expression uses no figure of the documents"
     if len(numbers_in(result.expression)) == 1 and "count" not in result.expression:
         return "one figure alone is no calculation"
-    return off_the_mark(figures, brief)
+    return None if result.rows else off_the_mark(figures, brief)
 
 
 def _figures(expression: str) -> Iterator[Decimal]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, create_model
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.worker import Brief, Example, Worker
+from stellwerk.worker import Brief, Example, Schema, Worker
 from stellwerk.workers.create import create_worker
 from stellwerk.workers.grounding import cells_of, off_the_mark
 from stellwerk.workers.quotes import find_quote, mentions, numbers
+from stellwerk.workers.scale import Scale as Unit
 from stellwerk.workers.scale import declared_scale
-
-Unit = Literal["", "thousand", "million", "billion", "percent"]
 
 _PROMPT = """\
 Copy the answer to the job from the document, word for word and figure for figure, with its signs.
 One item for one thing that is asked; several items only where several things are asked.
-For why and how questions copy the whole clause. If the document does not say it, answer with no item."""
+For why and how questions copy the whole clause that says it, without the words of the question."""
 
 
 class Spans(BaseModel):
     """What the model copies."""
 
-    row: str = Field(max_length=200)
     answer: list[Annotated[str, Field(min_length=1)]] = Field(max_length=20)
 
 
@@ -40,19 +38,19 @@ class Facts(BaseModel):
 EXAMPLES = (
     Example(
         instruction="What were the wages in 2020? (Wages: 2021 $295; 2020 $310)",
-        answer={"row": "Wages 2020", "answer": ["$310"]},
+        answer={"answer": ["$310"]},
     ),
     Example(
         instruction="What were sales in 2020 and 2021, respectively? (Sales: 2021 5,200; 2020 (4,100))",
-        answer={"row": "Sales 2020, 2021", "answer": ["(4,100)", "5,200"]},
+        answer={"answer": ["(4,100)", "5,200"]},
     ),
     Example(
         instruction="Why did rent rise? (Rent rose because of the new office in Graz, opened in May.)",
-        answer={"row": "Rent rose", "answer": ["the new office in Graz, opened in May"]},
+        answer={"answer": ["the new office in Graz, opened in May"]},
     ),
     Example(
         instruction="In which year was rent higher? (Rent: 2021 12.5; 2020 11.0)",
-        answer={"row": "Rent 2021", "answer": ["2021"]},
+        answer={"answer": ["2021"]},
     ),
 )
 
@@ -71,7 +69,7 @@ def extract_worker(fields: type[BaseModel] | None = None, *, name: str = "extrac
     Raises:
         ConfigurationError: if `fields` has no field.
     """
-    description = "copy facts, figures, names, dates or reasons that are written in the documents"
+    description = "copy words, names, dates, reasons or figures from the text of the documents"
     if fields is None:
         return create_worker(
             name,
@@ -81,6 +79,7 @@ def extract_worker(fields: type[BaseModel] | None = None, *, name: str = "extrac
             examples=EXAMPLES,
             checks=(figures_fit_the_job,),
             finish=find_spans,
+            narrow=_at_least_one,
             max_tokens=256,
         )
     if not fields.model_fields:
@@ -109,9 +108,14 @@ def find_spans(answer: Spans, brief: Brief) -> Facts:
     quotes, units = [], []
     for item in answer.answer:
         start = _place(item, brief)
-        quotes.append(_line(brief.source, start))
+        quotes.append(line_at(brief.source, start))
         units.append(_unit(item, start, brief))
     return Facts(answer=answer.answer, quotes=quotes, unit=units[0] if len(set(units)) == 1 else "")
+
+
+def _at_least_one(schema: Schema, brief: Brief) -> Schema:
+    spans = schema["properties"]["answer"] | {"minItems": 1, "maxItems": 8}
+    return schema | {"properties": {"answer": spans}}
 
 
 def figures_fit_the_job(result: Facts, brief: Brief) -> str | None:
@@ -159,7 +163,8 @@ def _place(item: str, brief: Brief) -> int:
     return span.start
 
 
-def _line(source: str, offset: int) -> str:
+def line_at(source: str, offset: int) -> str:
+    """The line of a source that an offset lies in, or what is near it where the line is long."""
     start = source.rfind("\n", 0, offset) + 1
     end = source.find("\n", offset)
     line = source[start : end if end >= 0 else len(source)].strip()

@@ -16,7 +16,7 @@ from stellwerk.workers.tables import Cell, cells, words, years
 def cells_of(value: Decimal, brief: Brief) -> list[Cell]:
     """The cells that hold a figure, with either sign, the one that fits the job best first."""
     asked, named = words(brief.instruction), years(brief.instruction)
-    found = [cell for cell in cells(brief.source) if abs(cell.value) == abs(value)]
+    found = [cell for cell in cells(brief.source) if cell.value is not None and abs(cell.value) == abs(value)]
     return sorted(found, key=lambda cell: -_fit(cell, asked, named))
 
 

@@ -24,8 +24,8 @@ PLAN = {
     ]
 }
 ANSWERS: dict[str, object] = {
-    "What were sales?": {"row": "Sales", "answer": ["100 dollars"]},
-    "What was rent?": {"row": "Rent", "answer": ["20 dollars"]},
+    "What were sales?": {"answer": ["100 dollars"]},
+    "What was rent?": {"answer": ["20 dollars"]},
     "Say both": {"text": "Sales were 100 dollars and rent 20 dollars."},
 }
 
@@ -126,7 +126,7 @@ class TestRun:
     def test_an_escalation_is_told_with_its_reason(self, server: FakeOpenAI, text: str) -> None:
         def invents(body: Body) -> object:
             if body["model"] == "small-model" and job_of(body) == "What was rent?":
-                return {"row": "Rent", "answer": ["999 crowns"]}
+                return {"answer": ["999 crowns"]}
             return answer(body)
 
         server.answer = invents

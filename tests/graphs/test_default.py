@@ -27,7 +27,8 @@ def test_without_tiers_the_embedded_ladder_serves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("worker", "tier"), [("extract", 1), ("calculate", 1), ("summarise", 0), ("write", 0)]
+    ("worker", "tier"),
+    [("look_up", 1), ("calculate", 1), ("extract", 2), ("summarise", 1), ("write", 1)],
 )
 def test_jobs_too_hard_for_the_smallest_model_start_above_it(worker: str, tier: int) -> None:
     assert first_tier(worker, Settings(tiers=())) == EMBEDDED[tier]
@@ -35,6 +36,7 @@ def test_jobs_too_hard_for_the_smallest_model_start_above_it(worker: str, tier: 
 
 def test_every_job_starts_at_the_smallest_of_other_ladders() -> None:
     assert first_tier("extract", Settings(tiers=(), models=("smollm2-135m",))) == "smollm2-135m"
+    assert first_tier("extract", Settings(tiers=(), models=EMBEDDED[:2])) == EMBEDDED[1]
     tiers = (TierSettings(name="a", model="m", base_url="http://127.0.0.1:9/v1"),)
     assert first_tier("extract", Settings(tiers=tiers)) == "a"
 

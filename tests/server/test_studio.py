@@ -39,7 +39,7 @@ def answer(body: Body) -> object:
     if title_of(body) == "plan":
         return PLAN
     if job_of(body) == "What were sales?":
-        return {"row": "Sales", "answer": ["100 dollars"]}
+        return {"answer": ["100 dollars"]}
     return {"text": "Sales were 100 dollars."}
 
 
@@ -108,7 +108,7 @@ def assistant_id(studio: SyncLangGraphClient, graph: str) -> str:
 
 def test_every_graph_is_there_with_a_description(studio: SyncLangGraphClient) -> None:
     found = {assistant["graph_id"]: assistant["description"] for assistant in studio.assistants.search()}
-    assert set(found) == {"orchestrator", "extract", "calculate", "summarise", "write"}
+    assert set(found) == {"orchestrator", "look_up", "extract", "calculate", "summarise", "write"}
     assert all(found.values())
 
 
