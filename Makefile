@@ -14,10 +14,10 @@ FAST := not server and not model
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test test-fast test-all test-wheel test-oldest models lint format types imports studio \
-	bench-tatqa clean
+	bench-tatqa bench-overhead clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual report, on this machine (fetches 1.7 GB once)
 	$(BIN)/stellwerk models pull
@@ -60,6 +60,9 @@ studio: $(VENV)/.installed-dev  ## Serve the graphs for LangGraph Studio on port
 
 bench-tatqa: $(VENV)/.installed-dev  ## Measure quality and cost on TAT-QA; STELLWERK_DATA names the data, ARGS adds options
 	$(BIN)/python -m benchmarks.tatqa $(ARGS)
+
+bench-overhead: $(VENV)/.installed-dev  ## Measure what running a subtask costs by itself, beside plain LangGraph; no model
+	$(BIN)/python -m benchmarks.overhead $(ARGS)
 
 clean:  ## Remove what was built and the environments of the checks; keeps .venv and the models
 	rm -rf dist build .venv-wheel .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
