@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 
 from stellwerk.budget import Budget
 from stellwerk.graphs.worker import create_worker_graph
-from stellwerk.nodes.route import after_attempt, route_step
+from stellwerk.nodes.route import AfterAttempt, route_step
 from stellwerk.nodes.state import SubtaskInput, SubtaskState
 from stellwerk.routers.router import Router
 from stellwerk.tiers.ladder import Ladder
@@ -26,5 +26,5 @@ def create_subtask_graph(
     graph.add_edge(START, "router")
     for name, worker in workers.items():
         graph.add_node(name, create_worker_graph(worker, ladder).compile(name=name))
-        graph.add_conditional_edges(name, after_attempt, ["router", END])
+        graph.add_conditional_edges(name, AfterAttempt(), ["router", END])
     return graph

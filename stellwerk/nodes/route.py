@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END
 from langgraph.types import Command
 
@@ -47,6 +48,18 @@ def last_attempt(state: SubtaskState) -> Attempt:
     )
 
 
-def after_attempt(state: SubtaskState) -> str:
-    """Accepted ends the subtask; rejected goes back to the router."""
-    return END if state["verdict"]["accepted"] else "router"
+class AfterAttempt(Runnable[SubtaskState, str]):
+    """Accepted ends the subtask; rejected goes back to the router.
+
+    A plain `Runnable`, as LangGraph would trace a function, which costs 0.1 ms a subtask.
+    """
+
+    name = "after_attempt"
+
+    def invoke(self, input: SubtaskState, config: RunnableConfig | None = None, **kwargs: Any) -> str:
+        """The next node."""
+        return END if input["verdict"]["accepted"] else "router"
+
+    async def ainvoke(self, input: SubtaskState, config: RunnableConfig | None = None, **kwargs: Any) -> str:
+        """As `invoke`."""
+        return self.invoke(input)
