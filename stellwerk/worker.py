@@ -100,7 +100,7 @@ class Worker:
             self.prompt,
             self.schema,
             [[example.instruction, dict(example.answer)] for example in self.examples],
-            [getattr(check, "__qualname__", repr(check)) for check in self.checks],
+            [getattr(code, "__qualname__", repr(code)) for code in (*self.checks, self.narrow, self.finish)],
             self.max_tokens,
         ]
         if self.tools:

@@ -23,6 +23,18 @@ def ids(plan: Plan) -> list[str]:
     return [subtask.id for subtask in plan.in_order()]
 
 
+def test_subtasks_of_one_worker_stand_together_where_the_plan_allows_it() -> None:
+    plan = parse(
+        node("a", worker="extract"),
+        node("b", worker="write"),
+        node("c", worker="extract"),
+        node("d", "b", worker="write"),
+        node("e", "a", worker="extract"),
+        node("f", worker="write"),
+    )
+    assert ids(plan) == ["a", "c", "b", "f", "e", "d"]
+
+
 @pytest.mark.parametrize(
     ("subtasks", "message"),
     [

@@ -19,6 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Interrupt
 
 from stellwerk.document import Document
+from stellwerk.errors import StellwerkError
 from stellwerk.nodes.route import last_attempt
 from stellwerk.nodes.state import OrchestratorState, SubtaskState
 from stellwerk.outcome import Reason, SubtaskResult
@@ -37,7 +38,7 @@ def run_subtask(
     graph: SubtaskGraph, subtask: Subtask, documents: Sequence[Document], needed: Mapping[str, Any]
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
-    inputs = {name: future.result() for name, future in needed.items()}
+    inputs = {name: _own(name, future.result()) for name, future in needed.items()}
     if skipped := _skip(subtask, inputs):
         return skipped
     try:
@@ -57,7 +58,7 @@ async def _arun_subtask(
     gate: asyncio.Semaphore,
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
-    inputs = {name: await future for name, future in needed.items()}
+    inputs = {name: _own(name, await future) for name, future in needed.items()}
     if skipped := _skip(subtask, inputs):
         return skipped
     async with gate:
@@ -91,7 +92,7 @@ def execute_node(subtask_graph: SubtaskGraph) -> Runnable[OrchestratorState, dic
                 outcomes.append(future.result())
             except GraphInterrupt as interrupt:
                 outcomes.append(interrupt)
-        return _collect(outcomes)
+        return _collect(futures, outcomes)
 
     async def aexecute(state: OrchestratorState) -> dict[str, Any]:
         gate = asyncio.Semaphore(IN_FLIGHT)
@@ -100,7 +101,7 @@ def execute_node(subtask_graph: SubtaskGraph) -> Runnable[OrchestratorState, dic
         for subtask in Plan.parse(state["final_plan"]).in_order():
             needed = _needed(subtask, futures)
             futures[subtask.id] = arun_subtask(subtask_graph, subtask, documents, needed, gate)
-        return _collect(await asyncio.gather(*futures.values(), return_exceptions=True))
+        return _collect(futures, await asyncio.gather(*futures.values(), return_exceptions=True))
 
     return RunnableLambda(execute, aexecute, name="execute")
 
@@ -166,7 +167,21 @@ def _result(subtask: Subtask, state: SubtaskState) -> SubtaskResult:
     return failed
 
 
-def _collect(outcomes: Iterable[SubtaskResult | BaseException]) -> dict[str, Any]:
+def _own(name: str, result: SubtaskResult) -> SubtaskResult:
+    """The result, if it is that subtask's: LangGraph gives a stored one to whatever is called in its place.
+
+    Raises:
+        StellwerkError: if the run was started by a version that called subtasks in another order.
+    """
+    if result["id"] != name:
+        raise StellwerkError(
+            f"subtask {name!r} got the stored result of {result['id']!r}: this run was started by another "
+            "version of Stellwerk, and this one cannot resume it; start it anew"
+        )
+    return result
+
+
+def _collect(names: Iterable[str], outcomes: Iterable[SubtaskResult | BaseException]) -> dict[str, Any]:
     """Results by subtask; or one interrupt that carries those of all interrupted subtasks.
 
     Raising only the first would hide the others from whoever has to answer them. Subtasks that wait
@@ -174,13 +189,13 @@ def _collect(outcomes: Iterable[SubtaskResult | BaseException]) -> dict[str, Any
     """
     results: dict[str, SubtaskResult] = {}
     interrupts: dict[str, Interrupt] = {}
-    for outcome in outcomes:
+    for name, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome, GraphInterrupt):
             interrupts |= {interrupt.id: interrupt for interrupt in outcome.args[0]}
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
-            results[outcome["id"]] = outcome
+            results[name] = _own(name, outcome)
     if interrupts:
         raise GraphInterrupt(tuple(interrupts.values()))
     return {"results": results, "executed": True}

@@ -89,7 +89,8 @@ def as_text(value: Any) -> str:
                 unit = value.get("unit") if field in ("answer", "value") else None
                 return f"{value[field]} {unit}" if unit else str(value[field])
         if isinstance(value.get("answer"), list):
-            return ", ".join(str(item) for item in value["answer"])
+            said = ", ".join(str(item) for item in value["answer"])
+            return f"{said} {value['unit']}" if value.get("unit") else said
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

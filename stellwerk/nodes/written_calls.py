@@ -7,20 +7,18 @@ an answer: Qwen2.5-Coder of 0.5 and 1.5 billion parameters under llama.cpp does 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
 
 from langchain_core.messages import ToolCall
 
-_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 _DECODER = json.JSONDecoder()
 
 
 def written_calls(text: str, tools: Collection[str]) -> list[ToolCall]:
     """The calls that a text consists of; none if there is anything else in it, or another tool's name."""
     text = text.strip()
-    if fenced := _FENCED.fullmatch(text):
-        text = fenced[1]
+    if text.startswith("```") and text.endswith("```"):
+        text = text.removeprefix("```").removeprefix("json").removesuffix("```").strip()
     calls: list[ToolCall] = []
     while text:
         doubled = text.startswith("{{")  # as the chat template of Qwen2.5-Coder shows it, by mistake

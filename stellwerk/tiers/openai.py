@@ -30,7 +30,8 @@ def openai_tier(
         name: how decisions, traces and the ledger call it.
         model: the model's name at the server.
         base_url: for example `http://127.0.0.1:8000/v1`; OpenAI's own if None.
-        api_key: read from `OPENAI_API_KEY` if None; servers without keys get the placeholder `EMPTY`.
+        api_key: if None, OpenAI itself gets `OPENAI_API_KEY`, and any other server the placeholder `EMPTY`:
+            a key never goes to a server that it is not meant for.
         price: USD per million tokens; None counts the tier as unpriced.
         context_window: tokens of prompt and answer together.
         max_concurrency: requests at a time.
@@ -39,7 +40,8 @@ def openai_tier(
     """
     from langchain_openai import ChatOpenAI  # half a second, which a ladder of embedded models need not pay
 
-    key = api_key or SecretStr(os.environ.get("OPENAI_API_KEY") or "EMPTY")
+    own = os.environ.get("OPENAI_API_KEY") if base_url is None else None
+    key = api_key or SecretStr(own or "EMPTY")
     chat = ChatOpenAI(
         model=model,
         base_url=base_url,

@@ -1,4 +1,4 @@
-"""Calculate: the model writes an expression, and this process computes it."""
+"""Calculate: the model says which figures, and this process computes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from stellwerk.workers.selection import (
     named_rows,
     names_of,
     object_of,
+    off_years,
     rows_of_the_job,
     select,
     settled_columns,
@@ -33,6 +34,9 @@ from stellwerk.workers.selection import (
 from stellwerk.workers.tables import Cell, Grid
 
 PLACES = Decimal("0.0001")
+_RANGE = re.compile(
+    r"(?:19|20)\d\d\s*(?:to|through|until|[-–—])\s*[^.?]{0,25}?(?:19|20)\d\d|\bbetween\b", re.IGNORECASE
+)
 _IN_PERCENT = re.compile(r"\b(?:percent_change|share)\s*\(|\*\s*100\b")
 _ORDERED = re.compile(r"^\s*(percent_change|change)\s*\(([^(),]*(?:,\d{3})*[^(),]*),\s+([^()]*)\)\s*$")
 _CONSTANTS = {Decimal(number) for number in (0, 1, 2, 3, 4, 5, 6, 10, 12, 100, 365)}
@@ -48,8 +52,9 @@ _SAYS: dict[Function, re.Pattern[str]] = {
     "average": re.compile(r"\b(?:averages?|mean)\b", re.I),
     "percent_change": re.compile(
         rf"{_PERCENT}\s+(?:point\s+)?(?:\w+\s+)?{_CHANGE}|\bby\s+(?:what|how\s+many|how\s+much)\s+{_PERCENT}"
-        rf"|growth\s+rate|\bwhat\s+{_PERCENT}\b[^.?]*\b(?:change|increase|decrease|grow|rise|fall|decline|drop)"
-        rf"|\b(?:change|increased?|decreased?|grew|fell|rose)\b[^.?]*\bin\s+{_PERCENT}\W*$",
+        rf"|growth\s+rate"
+        rf"|\bwhat\s+{_PERCENT}\b[^.?]{{0,120}}\b(?:change|increase|decrease|grow|rise|fall|decline|drop)"
+        rf"|\b(?:change|increased?|decreased?|grew|fell|rose)\b[^.?]{{0,120}}\bin\s+{_PERCENT}\W*$",
         re.I,
     ),
     "share": re.compile(
@@ -168,11 +173,15 @@ def compute(answer: Answer, brief: Brief) -> Calculation:
         unit = _unit(expression, brief)
     else:
         tables, functions = grid_of(brief), functions_of(brief.instruction)
-        function = formula.function or functions[0]
+        if len(functions) > 1 and formula.function is None:
+            raise ValueError(f"the function is missing; name one of {', '.join(functions)}")
+        function = functions[0] if len(functions) == 1 else formula.function or functions[0]
         cells = select(formula, tables, _settled(tables, brief.instruction, functions))
         rows = list(dict.fromkeys(formula.rows))
         if (row := foreign_row(rows, brief.instruction)) is not None:
             raise ValueError(f"the job says nothing of the row {row!r}")
+        if problem := off_years(cells, brief.instruction, tables, all_named=False):
+            raise ValueError(problem)
         expression = _written(function, cells)
         unit = _unit_of(function, cells, brief)
     value = evaluate(expression)
@@ -198,9 +207,15 @@ def functions_of(instruction: str) -> tuple[Function, ...]:
 
 def _settled(tables: Grid, instruction: str, functions: Sequence[Function]) -> tuple[str, ...]:
     """The columns, where the job's words leave no choice."""
-    columns = settled_columns(tables, instruction, between=functions in (("average",), ("sum",)))
-    enough = len(columns) == 2 if set(functions) <= {"change", "percent_change"} else len(columns) >= 1
-    return columns if len(functions) == 1 and enough else ()
+    if len(functions) > 1:
+        return ()
+    function, ranged = functions[0], _RANGE.search(instruction) is not None
+    columns = settled_columns(tables, instruction, between=ranged and function in ("average", "sum"))
+    if function in ("change", "percent_change"):
+        return columns if len(columns) == 2 else ()
+    if function in ("share", "ratio"):
+        return columns if len(columns) == 1 else ()
+    return columns
 
 
 def _narrow(schema: Schema, brief: Brief) -> Schema:
@@ -231,16 +246,19 @@ def _shapes(
     if len(functions) > 1:
         return [((1, 4), (1, several))]
     function = functions[0]
-    one_row = ((1, 1), (2, 2 if function in _OF_TWO else max(2, several)))
-    one_column = ((2, 2 if function in _OF_TWO and function != "share" else 4), (1, 1))
-    if columns:
-        return [one_row if len(columns) > 1 else one_column]
     named = named_rows(tables, instruction)
     if function not in ("share", "ratio"):
         named = closest_rows(named, instruction)
+    rows = 1 if function in _OF_TWO else max(1, len(named))  # 'the total of sales and cash in both years'
+    one_row = ((1, rows), (2, 2 if function in _OF_TWO else max(2, several)))
+    one_column = ((2, 2 if function in _OF_TWO and function != "share" else 4), (1, 1))
+    if columns:
+        return [one_row if len(columns) > 1 else one_column]
     if len(tables.columns) == 1 or len(named) > 1:
         return [one_column]
-    return [one_row] if named else [one_row, one_column]
+    if named:
+        return [one_row]
+    return [((1, one_column[0][1]), (1, one_row[1][1]))]  # either; one form, as branches must differ at once
 
 
 def _written(function: Function, cells: Sequence[Cell]) -> str:
@@ -289,7 +307,7 @@ def figures_are_in_the_source(result: Calculation, brief: Brief) -> str | None:
 def figures_fit_the_job(result: Calculation, brief: Brief) -> str | None:
     """Figures come from the rows and years that the job names, where the table has them."""
     figures = list(_figures(result.expression))
-    if not figures and not result.rows:
+    if not figures and not any(mentions(number, brief.source) for number in numbers_in(result.expression)):
         return "the expression uses no figure of the documents"
     if len(numbers_in(result.expression)) == 1 and "count" not in result.expression:
         return "one figure alone is no calculation"

@@ -11,7 +11,7 @@ from typing import Literal
 from stellwerk.worker import Brief
 from stellwerk.workers.quotes import numbers
 from stellwerk.workers.scale import declared_scale
-from stellwerk.workers.tables import Cell
+from stellwerk.workers.tables import Cell, years
 
 _WHICH = re.compile(r"\b(?:which|what)\s+(?:\w+\s+)?(?:years?|periods?|quarters?|months?)\b", re.I)
 _BOUND = re.compile(
@@ -34,6 +34,7 @@ class Comparison:
     kind: Literal["largest", "smallest", "above", "below"]
     bound: Decimal = Decimal()
     unit: str = ""
+    year: str = ""  # whose figure is the bound, where the job says 'higher than in 2018'
 
     def apply(self, cells: Sequence[Cell], brief: Brief) -> list[Cell]:
         """The cells that are asked for.
@@ -46,6 +47,14 @@ class Comparison:
             if cell.value is None:
                 raise ValueError(f"{cell.text[:60]!r} in row {cell.row[:60]!r} is no figure")
             figures.append((cell.value, cell))
+        if all(value <= 0 for value, _ in figures):  # costs in brackets: the larger cost is what is asked
+            figures = [(-value, cell) for value, cell in figures]
+        if self.year:
+            own = [value for value, cell in figures if self.year in cell.years]
+            if not own:
+                raise ValueError(f"no figure of that row is of {self.year}")
+            above = self.kind == "above"
+            return [cell for value, cell in figures if (value > own[0] if above else value < own[0])]
         if self.kind in ("largest", "smallest"):
             chosen = (max if self.kind == "largest" else min)(value for value, _ in figures)
             return [cell for value, cell in figures if value == chosen]
@@ -65,9 +74,12 @@ def comparison_of(instruction: str) -> Comparison | None:
     if not _WHICH.search(instruction):
         return None
     for match in _BOUND.finditer(instruction):
-        for number in numbers(instruction[match.end() : match.end() + 40])[:1]:
-            unit = _UNIT.match(instruction, match.end() + number.end)
+        after = instruction[match.end() : match.end() + 40]
+        for number in numbers(after)[:1]:
+            unit = _UNIT.match(after, number.end)
             kind: Literal["above", "below"] = "below" if match["less"] else "above"
+            if not unit and years(after[number.start : number.end]):
+                return Comparison(kind, year=after[number.start : number.end].strip())
             return Comparison(kind, number.value, unit[1].lower() if unit else "")
     if _MOST.search(instruction):
         return Comparison("largest")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.worker import Brief, Example, Schema, Worker
+from stellwerk.worker import Brief, Example, Worker
 from stellwerk.workers.create import create_worker
 from stellwerk.workers.grounding import cells_of, off_the_mark
 from stellwerk.workers.quotes import find_quote, mentions, numbers
@@ -24,7 +24,9 @@ For why and how questions copy the whole clause that says it, without the words 
 class Spans(BaseModel):
     """What the model copies."""
 
-    answer: list[Annotated[str, Field(min_length=1)]] = Field(max_length=20)
+    model_config = ConfigDict(extra="forbid")
+
+    answer: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, max_length=8)
 
 
 class Facts(BaseModel):
@@ -79,7 +81,6 @@ def extract_worker(fields: type[BaseModel] | None = None, *, name: str = "extrac
             examples=EXAMPLES,
             checks=(figures_fit_the_job,),
             finish=find_spans,
-            narrow=_at_least_one,
             max_tokens=256,
         )
     if not fields.model_fields:
@@ -101,21 +102,14 @@ def find_spans(answer: Spans, brief: Brief) -> Facts:
     """Find where each answer stands.
 
     Raises:
-        ValueError: if there is no answer, or one is not in the documents.
+        ValueError: if an answer is not in the documents.
     """
-    if not answer.answer:
-        raise ValueError("no answer was found in the documents")
     quotes, units = [], []
     for item in answer.answer:
         start = _place(item, brief)
         quotes.append(line_at(brief.source, start))
         units.append(_unit(item, start, brief))
     return Facts(answer=answer.answer, quotes=quotes, unit=units[0] if len(set(units)) == 1 else "")
-
-
-def _at_least_one(schema: Schema, brief: Brief) -> Schema:
-    spans = schema["properties"]["answer"] | {"minItems": 1, "maxItems": 8}
-    return schema | {"properties": {"answer": spans}}
 
 
 def figures_fit_the_job(result: Facts, brief: Brief) -> str | None:

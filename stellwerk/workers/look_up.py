@@ -17,6 +17,7 @@ from stellwerk.workers.selection import (
     grid_of,
     names_of,
     object_of,
+    off_years,
     rows_of_the_job,
     select,
     settled_columns,
@@ -75,6 +76,8 @@ def read(answer: Selection, brief: Brief) -> Facts:
         found = [(min(years(cell.column)), "") for cell in cells]
     else:
         cells = select(answer, tables, settled_columns(tables, brief.instruction))
+        if problem := off_years(cells, brief.instruction, tables, all_named=True):
+            raise ValueError(problem)
         found = [(cell.text, _unit(cell, brief)) for cell in cells]
     units = {unit for _, unit in found}
     return Facts(
@@ -86,8 +89,8 @@ def read(answer: Selection, brief: Brief) -> Facts:
 
 def _narrow(schema: Schema, brief: Brief) -> Schema:
     tables, job = grid_of(brief), brief.instruction
-    if not tables.cells:
-        return schema
+    if not tables.cells:  # there is nothing to name, and `read` says so
+        return object_of({"rows": names_of(["none"], 1, 1)}) | {"title": "cells"}
     rows, columns = rows_of_the_job(tables, job), settled_columns(tables, job)
     if comparison_of(job) and dated_columns(tables, job):
         return object_of({"rows": names_of(rows, 1, 1)}) | {"title": "cells"}

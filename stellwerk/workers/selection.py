@@ -22,7 +22,9 @@ _SMALL = frozenset(
         "were what when where which who with year years ended december how much many between both",
     )
 )
-MOST_NAMES = 400  # rows and columns in a schema; a larger table leaves them open, and `select` checks them
+# Of the rows or columns in a schema. A larger table leaves them open, and `select` checks them: servers cap
+# the names of one list (OpenAI's: 15,000 characters beyond 250 names).
+MOST_NAMES = 250
 
 
 class Selection(BaseModel):
@@ -38,26 +40,55 @@ def grid_of(brief: Brief) -> Grid:
 
 
 def select(selection: Selection, tables: Grid, settled: Sequence[str] = ()) -> list[Cell]:
-    """The cells meant, row by row; blank ones are left out.
+    """The cells meant, row by row.
 
     Args:
         selection: what the model named.
         tables: of the page.
-        settled: the columns, where the selection names none.
+        settled: the columns, where the job settles them; what the model says of them does not count then.
 
     Raises:
-        ValueError: if a name is unknown or no cell stands there.
+        ValueError: if a name is unknown, no cell stands there, or a settled one is blank.
     """
-    columns = selection.columns or list(settled)
+    columns = list(settled) or selection.columns
     for kind, named, known in (("row", selection.rows, tables.rows), ("column", columns, tables.columns)):
         for name in named:
             if name not in known:
                 raise ValueError(f"there is no {kind} {name[:80]!r}; {kind}s: {', '.join(known)[:600]}")
     places = dict.fromkeys((row, column) for row in selection.rows for column in columns)
     cells = [tables.cells[place] for place in places if place in tables.cells]
-    if not cells:
-        raise ValueError(f"nothing stands in the row {selection.rows[0]!r} under {' or '.join(columns)}")
+    if not cells or (settled and len(cells) < len(places)):
+        nowhere = (selection.rows[0], "no column")
+        row, column = next((place for place in places if place not in tables.cells), nowhere)
+        raise ValueError(f"nothing stands in the row {row!r} under {column}")
     return cells
+
+
+def off_years(cells: Sequence[Cell], instruction: str, tables: Grid, *, all_named: bool) -> str | None:
+    """What is wrong with the years of some cells, or None.
+
+    Args:
+        cells: that an answer rests on.
+        instruction: the job.
+        tables: of the page; without a column or row of the job's years, nothing is judged.
+        all_named: whether each cell has to be of a year that the job names. Otherwise one has to be, and
+            where the job names several years, none may lie beyond them.
+    """
+    named = years(instruction)
+    if not named or not any(cell.years & named for cell in tables.cells.values()):
+        return None
+    dated = [cell for cell in cells if cell.years]
+    beyond = [cell for cell in dated if max(cell.years) < min(named) or min(cell.years) > max(named)]
+    if all_named:
+        wrong = [cell for cell in dated if not cell.years & named]
+    elif dated and not any(cell.years & named for cell in dated):
+        wrong = dated
+    else:
+        wrong = beyond if len(named) > 1 else []
+    if not wrong:
+        return None
+    asked = " and ".join(sorted(named))
+    return f"the job is about {asked}, and {wrong[0].text!r} is of {min(wrong[0].years)}"
 
 
 def named_rows(tables: Grid, instruction: str, *, share: float = 1.0) -> tuple[str, ...]:
@@ -77,7 +108,10 @@ def closest_rows(rows: Sequence[str], instruction: str) -> tuple[str, ...]:
     """Without those of which another's name says more that is asked: 'revenue' beside 'cost of revenue'."""
     asked = _said(instruction)
     matched = {row: _said(row) & asked for row in rows}
-    return tuple(row for row in rows if not any(matched[row] < other for other in matched.values()))
+    distinct = set(matched.values())
+    if len(distinct) > MOST_NAMES:  # comparing each with each would take long, and such a job names no row
+        return tuple(rows)
+    return tuple(row for row in rows if not any(matched[row] < other for other in distinct))
 
 
 def rows_of_the_job(tables: Grid, instruction: str, *, wanted: int = 1) -> tuple[str, ...]:
@@ -98,10 +132,11 @@ def rows_of_the_job(tables: Grid, instruction: str, *, wanted: int = 1) -> tuple
 
 
 def foreign_row(rows: Sequence[str], instruction: str) -> str | None:
-    """A row whose name has no word of the job, or None; a total has none of its own."""
-    asked = _said(instruction)
+    """A row whose name has no word and no year of the job, or None; a mere total has none of its own."""
+    asked, named = _said(instruction), years(instruction)
     for row in rows:
-        if not (words := _said(row)) or not words & (asked | {"total"}):
+        words = _said(row) - {"total"}
+        if (words or years(row)) and not words & asked and not years(row) & named:
             return row
     return None
 
@@ -165,7 +200,7 @@ def _closest(columns: Sequence[str], asked: frozenset[str]) -> tuple[str, ...]:
 
 def _said(text: str) -> frozenset[str]:
     """Words of a name or a job, without years, footnotes, plurals and the smallest words."""
-    found = re.findall(r"[a-z]+|\d{1,3}(?=[-–\s]*\w)", text.lower())
+    found = re.findall(r"[^\W\d_]+|(?<!\d)\d{1,3}(?!\d)", text.lower())
     return frozenset(word.rstrip("s") if len(word) > 3 else word for word in found if word not in _SMALL)
 
 

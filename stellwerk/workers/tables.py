@@ -12,17 +12,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 from stellwerk.workers.quotes import numbers
 
 _YEAR = re.compile(r"(?<![\d,.])(?:19|20)\d\d(?![\d,.]*\d)")
 _FISCAL = re.compile(r"\bFY?\s?['’]?(\d\d)\b")
 _WORD = re.compile(r"[a-z]{2,}|\d+")
-_DASH = re.compile(r"[$€£¥\s]*[-–—]+\s*%?")
+_DASH = re.compile(r"[$€£¥\s]*+[-–—]++\s*+%?")
 _RULE = re.compile(r"[\s|:-]+")
 _FIGURE = re.compile(
-    r"[-−–($€£¥\s]*(?:[A-Z]{2,3}\s?\$?\s?)?\d[\d,.]*[)%\s]*(?:bps|x|pts?|points?)?(?:\s*\(\w\))?"
-    r"|[$€£¥\s]*[-–—]+\s*%?"
+    r"[-−–($€£¥\s]*+(?:[A-Z]{2,3}\s?\$?\s?)?\d[\d,.]*+[)%\s]*+(?:bps|x|pts?|points?)?\s?(?:\(\w\))?"
+    r"|[$€£¥\s]*+[-–—]++\s*+%?"
 )
 _LONGEST = 60  # characters of a name; a model writes all of it, at some tens of tokens a second
 _STOP = frozenset(
@@ -84,13 +85,20 @@ def words(text: str) -> frozenset[str]:
 
 def cells(source: str) -> Iterator[Cell]:
     """Every figure that stands in a table, from top to bottom."""
-    for block in _blocks(source):
+    for block in _parsed(source):
         for line in block.body:
             for cell in line.cells.values():
                 if cell.value is not None and not _DASH.fullmatch(cell.text):
                     yield cell
 
 
+@lru_cache(maxsize=4)
+def _parsed(source: str) -> tuple[_Block, ...]:
+    # The checks of one answer ask several times for the cells of the same documents.
+    return tuple(_blocks(source))
+
+
+@lru_cache(maxsize=4)
 def grid(source: str) -> Grid:
     """The page's tables as one grid.
 
@@ -98,7 +106,8 @@ def grid(source: str) -> Grid:
     label is the total of its section. A column is called by its year where that tells it apart.
     """
     found = Grid()
-    for block in _blocks(source):
+    latest: dict[str, int] = {}
+    for block in _parsed(source):
         columns = _column_names(block)
         count = Counter(line.label for line in block.body)
         names = [
@@ -106,10 +115,10 @@ def grid(source: str) -> Grid:
         ]
         for name, line in zip(_distinct(names), block.body, strict=True):
             # The same row may go on in another table, under other columns.
-            number, chosen = 1, name
-            while any((chosen, columns[index]) in found.cells for index in line.cells):
-                number += 1
-                chosen = f"{name} ({number})"
+            chosen = name
+            if any((name, columns[index]) in found.cells for index in line.cells):
+                latest[name] = latest.get(name, 1) + 1
+                chosen = f"{name} ({latest[name]})"
             for index, cell in line.cells.items():
                 found.cells[chosen, columns[index]] = cell
     return found
@@ -141,9 +150,10 @@ def _tables(source: str) -> Iterator[list[tuple[int, list[str]]]]:
     offset = 0
     for line in source.split("\n"):
         start, offset = offset, offset + len(line) + 1
+        line = line.removesuffix("\r")
         if " | " in line or line.startswith("|") or line.endswith(" |"):
-            if line.startswith("| ") and line.endswith("|"):  # markdown: the first bar opens the first cell
-                line, start = line[1:-1], start + 1
+            if line.startswith("|"):  # markdown: the first bar opens the first cell, and the last closes one
+                line, start = line[1:].rstrip().removesuffix("|"), start + 1
             if not _RULE.fullmatch(line):
                 lines.append((start, line.split("|")))
         elif lines:
@@ -156,6 +166,7 @@ def _tables(source: str) -> Iterator[list[tuple[int, list[str]]]]:
 def _blocks(source: str) -> Iterator[_Block]:
     for lines in _tables(source):
         block, section, above = _Block(), "", ""
+        heads: dict[int, str] = {}
         for number, (start, parts) in enumerate(lines):
             texts = [part.strip() for part in parts]
             label, filled = texts[0], [text for text in texts[1:] if text]
@@ -172,14 +183,15 @@ def _blocks(source: str) -> Iterator[_Block]:
                 yield block
                 block, above = _Block(head=[texts]), ""
             else:
+                if not block.body:
+                    heads = _heads(block.head)
                 above = label or above
-                block.body.append(_Line(label, section, _cells(start, parts, label or above, block)))
+                block.body.append(_Line(label, section, _cells(start, parts, above, heads)))
         if block.body:
             yield block
 
 
-def _cells(start: int, parts: Sequence[str], row: str, block: _Block) -> dict[int, Cell]:
-    column = _heads(block.head)
+def _cells(start: int, parts: Sequence[str], row: str, column: Mapping[int, str]) -> dict[int, Cell]:
     found = {}
     for index, part in enumerate(parts):
         text = part.strip()
@@ -242,7 +254,9 @@ def _distinct(names: Sequence[str]) -> list[str]:
     names = [" ".join(name.replace(":: ", ": ").removesuffix(":").split()) for name in names]
     short = [name if len(name) <= _LONGEST else name[:_LONGEST].rsplit(" ", 1)[0] for name in names]
     count = Counter(short)
-    chosen = [brief if count[brief] == 1 else name for brief, name in zip(short, names, strict=True)]
+    chosen = [
+        brief if count[brief] == 1 else name[: 3 * _LONGEST] for brief, name in zip(short, names, strict=True)
+    ]
     taken: Counter[str] = Counter()
     distinct = []
     for name in chosen:
@@ -257,10 +271,12 @@ def _has_figure(texts: Sequence[str]) -> bool:
 
 def _figure(cell: str) -> Decimal | None:
     found = numbers(cell)
-    # '(1,234) (2)' and '12 months' begin with their figure; 'Note 5' does not, and is a label.
-    if found and not re.search(r"[A-Za-z]{3}", cell[: found[0].start]):
-        return found[0].value
-    return None
+    # '(1,234) (2)' and '12 months' begin with their figure; 'Note 5' does not, and is a label. Of '2 - 4'
+    # neither is the figure.
+    if not found or re.search(r"[A-Za-z]{3}", cell[: found[0].start]):
+        return None
+    footnotes = [number for number in found[1:] if number.bracketed and abs(number.value) < 20]
+    return found[0].value if len(footnotes) == len(found) - 1 else None
 
 
 def _is_year(cell: str) -> bool:

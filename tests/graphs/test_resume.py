@@ -23,8 +23,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from stellwerk.errors import StellwerkError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.nodes.synthesize import Synthesizer
+from stellwerk.plan import Plan
 from tests.fakes import WAIT, Crash, Scripted, ladder, made, make, mark_of, plan, values, worker
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
@@ -295,6 +297,20 @@ def test_a_failed_subtask_is_not_run_again_either(sync: bool, tmp_path: Path) ->
         "c": "accepted",
     }
     assert again.calls == 0
+
+
+def test_a_stored_result_in_the_place_of_another_is_refused(
+    sync: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a version that calls subtasks in another order goes on with a run of this one."""
+    needs, path = {"a": "", "b": "", "c": "a", "d": "b"}, tmp_path / "run.sqlite"
+    director = Director(("a", "b", "c", "d"), 2)
+    with pytest.raises(Crash):
+        work(director.model, path, given(needs), sync=sync, stored=director.stored)
+    in_order = Plan.in_order
+    monkeypatch.setattr(Plan, "in_order", lambda self: tuple(in_order(self)[place] for place in (1, 0, 2, 3)))
+    with pytest.raises(StellwerkError, match="'[ab]' got the stored result of '[ab]'.*start it anew"):
+        work(Scripted(reply=make), path, None, sync=sync)
 
 
 def test_documents_are_there_after_a_kill(sync: bool, tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def test_a_function_gets_the_task_the_plan_and_the_results(sync: bool) -> None:
         ({"answer": "12.5", "unit": "million"}, "12.5 million"),
         ({"answer": "12.5", "unit": ""}, "12.5"),
         ({"answer": ["a", "b"]}, "a, b"),
+        ({"answer": ["5", "7"], "unit": "million"}, "5, 7 million"),
         ({"label": "refund"}, "refund"),
         ({"größe": 3}, '{"größe": 3}'),
         ([1, 2], "[1, 2]"),

@@ -11,11 +11,14 @@ from typing import Any, Literal
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.throttle import Throttle
 from stellwerk.tiers.tier import Price, Reply, Request, Tier
+from tests.fake_openai import serve_openai
 from tests.fakes import Scripted, always, broken, not_asked
 
 WAIT = 10.0
@@ -372,9 +375,17 @@ def test_two_event_loops_at_once_are_no_trouble() -> None:
             assert job.result(WAIT) == ["ok"] * 10
 
 
-def test_the_key_comes_from_the_environment_and_a_server_without_keys_needs_none(
+def test_a_server_gets_the_key_given_for_it_and_never_the_one_meant_for_openai(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with serve(lambda body: "ok") as url:
-        assert remote(url).call(prompt()).text == "ok"
+    monkeypatch.setenv("OPENAI_API_KEY", "meant-for-openai")
+    with serve_openai(lambda body: "ok") as server:
+        assert openai_tier("own", model="m", base_url=server.url).call(prompt()).text == "ok"
+        assert server.keys == {"Bearer EMPTY"}
+        tier = openai_tier("own", model="m", base_url=server.url, api_key=SecretStr("its-own"))
+        assert tier.call(prompt()).text == "ok"
+        assert server.keys == {"Bearer EMPTY", "Bearer its-own"}
+    own = openai_tier("openai", model="m").model
+    assert isinstance(own, ChatOpenAI)
+    assert isinstance(own.openai_api_key, SecretStr)
+    assert own.openai_api_key.get_secret_value() == "meant-for-openai"

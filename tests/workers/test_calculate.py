@@ -1,4 +1,5 @@
 import json
+import time
 from typing import Any
 
 import pytest
@@ -92,13 +93,27 @@ def test_a_job_without_such_a_word_leaves_all_functions_open() -> None:
         ),
         (
             "What is the difference between revenue and cash in 2019?",
-            {"rows": ["Revenue", "Cash"]},
+            {"rows": ["Revenue", "Cash"], "columns": ["2019"]},
             "5160",
             "thousand",
         ),
         ("How many more shops opened than closed?", {"expression": "12 - 5"}, "7", ""),
+        # What the job settles stands, whatever a model says of it that ignores the schema.
         (
-            "What is the net of revenue in 2017?",
+            "What was the change in revenue from 2018 to 2019?",
+            {"rows": ["Revenue"], "columns": ["2019", "2017"], "function": "sum"},
+            "1100",
+            "thousand",
+        ),
+        ("What was total revenue in 2017 and 2019?", {"rows": ["Revenue"]}, "9200", "thousand"),
+        (
+            "What is the total of revenue and cash in 2018 and 2019?",
+            {"rows": ["Revenue", "Cash"]},
+            "9390",
+            "thousand",
+        ),
+        (
+            "What are revenue and cash in 2017 worth?",
             {"rows": ["Revenue", "Cash"], "columns": ["2017"], "function": "sum"},
             "4060",
             "thousand",
@@ -109,8 +124,6 @@ def test_the_value_is_computed_from_the_cells_pointed_at(
     job: str, answer: dict[str, Any], value: str, unit: str
 ) -> None:
     found, verdict = said(job, answer)
-    if found is None and "says nothing of the row" in verdict["detail"]:
-        pytest.fail(verdict["detail"])
     assert verdict["accepted"], verdict
     assert (found["value"], found["unit"]) == (value, unit)
     assert found["rows"] == answer.get("rows", [])
@@ -134,11 +147,21 @@ def test_the_value_is_computed_from_the_cells_pointed_at(
             {"rows": ["Cash"], "columns": ["2019"]},
             "says nothing of the row 'Cash'",
         ),
+        (
+            "What was the change in revenue in 2019?",
+            {"rows": ["Revenue"], "columns": ["2018", "2017"]},
+            "the job is about 2019, and '4,100' is of 2018",
+        ),
+        (
+            "What are cash and revenue worth?",
+            {"rows": ["Cash"], "columns": ["2019"]},
+            "the function is missing",
+        ),
         ("What is the average revenue?", {"rows": ["Revenue"], "columns": ["2019"]}, "no calculation"),
         ("What is the sum of shops?", {"expression": "12 + 99"}, "the figure 99 is not in the documents"),
         ("What is the sum of shops?", {"expression": "__import__('os')"}, "ExpressionError"),
         ("What is the sum of shops?", {"expression": "9**9**9"}, "ExpressionError"),
-        ("What is the sum of shops?", {"expression": "1 + 1"}, "uses no figure of the documents"),
+        ("What is the sum of shops?", {"expression": "2 + 2"}, "uses no figure of the documents"),
     ],
 )
 def test_a_wrong_formula_is_rejected_with_what_is_wrong(
@@ -159,6 +182,19 @@ def test_what_the_job_settles_is_not_asked() -> None:
     assert list(pointed) == ["rows"]
     assert pointed["rows"]["items"]["enum"] == ["Cost of revenue"]
     assert list(written) == ["expression"]
+
+
+def test_a_share_of_two_years_asks_for_the_year() -> None:
+    (pointed, _) = forms("What is cash as a percentage of total assets in 2018 and 2019?")
+    assert list(pointed) == ["rows", "columns"]
+    assert pointed["rows"]["minItems"] == 2
+
+
+def test_words_without_end_are_read_in_time_that_grows_with_their_number() -> None:
+    started = time.process_time()
+    functions_of("change " * 20_000)
+    functions_of("what percent " * 20_000)
+    assert time.process_time() - started < 10
 
 
 def test_what_the_job_leaves_open_is_asked() -> None:

@@ -16,6 +16,7 @@ SOURCE = "(in thousands) | 2019 | 2018 | 2017\nSales | 700 | 500 | 900\nRent | n
         ("Which year had the lowest sales?", Comparison("smallest")),
         ("In which years were sales less than 600 thousand?", Comparison("below", Decimal(600), "thousand")),
         ("In what year did sales exceed $600?", Comparison("above", Decimal(600))),
+        ("In which year were sales higher than in 2018?", Comparison("above", year="2018")),
         ("How much higher were sales in 2019?", None),
         ("Which years does the table show?", None),
     ],

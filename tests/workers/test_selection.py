@@ -49,7 +49,7 @@ def test_a_name_given_twice_is_read_once() -> None:
         (["Profit"], ["2019"], "there is no row 'Profit'; rows: Revenue, Cost of revenue, Gross profit"),
         (["Revenue"], ["2016"], "there is no column '2016'; columns: 2019, 2018, 2017"),
         (["Cost of revenue"], ["2017"], "nothing stands in the row 'Cost of revenue' under 2017"),
-        (["Revenue"], [], "nothing stands in the row 'Revenue'"),
+        (["Revenue"], [], "nothing stands in the row 'Revenue' under no column"),
     ],
 )
 def test_a_selection_of_nothing_says_what_there_is(rows: list[str], columns: list[str], message: str) -> None:
