@@ -57,8 +57,8 @@ def write_worker(name: str = "write", *, max_words: int = 200) -> Worker:
         description="write a text (an answer, a briefing, a mail) from results of other subtasks",
         output=Text,
         prompt=(
-            f"Write what the job asks for, in at most {max_words} words. Build on the results given, say "
-            "what each figure is, and copy figures exactly."
+            f"Write what the job asks for, in at most {max_words} words. Where results are given, write from "
+            "them rather than from the document; say what each figure is, and copy figures exactly."
         ),
         checks=(is_not_endless, figures_are_known),
         max_tokens=8 * max_words,
