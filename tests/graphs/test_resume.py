@@ -309,7 +309,7 @@ def test_a_stored_result_in_the_place_of_another_is_refused(
         work(director.model, path, given(needs), sync=sync, stored=director.stored)
     in_order = Plan.in_order
     monkeypatch.setattr(Plan, "in_order", lambda self: tuple(in_order(self)[place] for place in (1, 0, 2, 3)))
-    with pytest.raises(StellwerkError, match="'[ab]' got the stored result of '[ab]'.*start it anew"):
+    with pytest.raises(StellwerkError, match=r"'[ab]' got the stored result of '[ab]'.*start it anew"):
         work(Scripted(reply=make), path, None, sync=sync)
 
 

@@ -168,6 +168,48 @@ def test_a_number_stands_for_a_line_of_the_task(sync: bool) -> None:
         assert instructions[2].startswith("#999")
 
 
+def test_a_question_that_no_subtask_is_about_is_asked_for(sync: bool) -> None:
+    task = f"What is {job('one')}?\nWhat is {job('two')}?"
+    short = json.dumps({"subtasks": [subtask("a") | {"instruction": "#1"}]})
+    whole = json.dumps(
+        {"subtasks": [subtask(name) | {"instruction": f"#{n}"} for n, name in ((1, "a"), (2, "b"))]}
+    )
+    planner = Scripted(reply=in_turn(short, whole))
+    output = orchestrate(planner, {"task": task}, sync=sync)
+    assert "no subtask is about #2; add one for each" in planner.prompts[1]
+    assert [instruction for _, _, instruction, _ in planned(output)] == task.split("\n")
+
+
+def test_a_question_that_speaks_of_no_result_waits_for_none(sync: bool) -> None:
+    task = f"What is {job('a')}?\nWhat is {job('b')}?\nWhich of the two is {job('c')}?\nSay {job('d')}."
+    subtasks = [
+        subtask(name, *needs) | {"instruction": f"#{number}"}
+        for number, (name, needs) in enumerate(
+            {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("c",)}.items(), 1
+        )
+    ]
+    output = orchestrate(
+        Scripted(reply=in_turn(json.dumps({"subtasks": subtasks}))), {"task": task}, sync=sync
+    )
+    assert [needs for *_, needs in planned(output)] == [[], [], ["a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "least", "pattern"),
+    [
+        ("Do it", 1, None),
+        ("What is a?\nWhat is b?", 2, "^#(2|1)( #(2|1))*(: .+)?$"),
+        ("A task that goes on\non a second line.", 1, "^#(2|1)( #(2|1))*(: .+)?$"),
+    ],
+)
+def test_instructions_point_at_the_lines_of_a_task(task: str, least: int, pattern: str | None) -> None:
+    planner = Scripted(reply=in_turn(GOOD, GOOD))
+    orchestrate(planner, {"task": task}, sync=True)
+    plans = planner.options[0]["response_format"]["json_schema"]["schema"]["properties"]["subtasks"]
+    assert plans["minItems"] == least
+    assert plans["items"]["properties"]["instruction"].get("pattern") == pattern
+
+
 def test_a_plan_given_by_the_caller_asks_no_planner(sync: bool) -> None:
     planner = Scripted(reply=not_asked)
     output = orchestrate(planner, {"task": "Do #1", "plan": plan(a="", b="a")}, sync=sync)
