@@ -194,7 +194,7 @@ def plan_messages(
     )
     parts = [f"Documents (only their beginnings; the workers see all):\n{outline}"] if outline else []
     parts.append(_numbered(lines))
-    asked, answered = _example(list(workers))
+    asked, answered = _example(list(workers.values()))
     return [
         SystemMessage(rules),
         HumanMessage(asked),
@@ -208,16 +208,31 @@ def _numbered(lines: Sequence[str]) -> str:
     return f"Task:\n{numbered}\n\nPlan:"
 
 
-def _example(workers: Sequence[str]) -> tuple[str, str]:
-    """A solved task: a small model follows it where it repeats the rules instead of applying them."""
-    one, two, last = workers[0], workers[min(1, len(workers) - 1)], workers[-1]
-    needs: list[tuple[str, list[str]]] = [(one, []), (two, []), (last, ["s1", "s2"]), (two, []), (one, [])]
-    lines, subtasks = [], []
-    for number, (worker, needed) in enumerate(needs, 1):
-        asked = "writes from the results of #1 and #2" if needed else "finds in the documents"
-        lines.append(f"(something that {worker} {asked})")
+def _example(workers: Sequence[Worker]) -> tuple[str, str]:
+    """A solved task: a small model follows it where it repeats the rules instead of applying them.
+
+    Its lines are solved cases of the workers, two of each in turn, so that it shows who does what.
+    """
+    cases = [
+        (worker, worker.examples[turn].instruction.split(" (")[0])
+        for turn in (1, 0)
+        for worker in workers[:4]
+        if len(worker.examples) > turn
+    ]
+    last = workers[-1]
+    if not cases:
+        cases = [(worker, f"(something that {worker.name} finds in the documents)") for worker in workers[:3]]
+    lines = [line for _, line in cases]
+    subtasks = [
+        {"id": f"s{number}", "worker": worker.name, "instruction": f"#{number}", "depends_on": list[str]()}
+        for number, (worker, _) in enumerate(cases, 1)
+    ]
+    if not last.examples:  # it works on results rather than on documents
+        number = len(lines) + 1
+        lines.append(f"(something that {last.name} does with the results of #1 and #2)")
+        needed = ["s1", "s2"][: len(cases)]
         subtasks.append(
-            {"id": f"s{number}", "worker": worker, "instruction": f"#{number}", "depends_on": needed}
+            {"id": f"s{number}", "worker": last.name, "instruction": f"#{number}", "depends_on": needed}
         )
     return _numbered(lines), json.dumps({"subtasks": subtasks})
 
