@@ -10,6 +10,7 @@ models freshly loaded: a drift of the machine meets all of them, and none reads 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ def main() -> None:
                 _progress(run)
                 if arguments.json:
                     _save(arguments.json, runs)
+            gc.collect()  # graphs hold their models in cycles, gigabytes that Python sees no need to free
     summary = summarise(runs)
     if arguments.json:
         _save(arguments.json, runs, summary)
