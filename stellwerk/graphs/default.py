@@ -29,14 +29,13 @@ from stellwerk.workers import (
 
 # Where an attempt on a smaller model only costs time, or passes the checks with a wrong answer: the 135M
 # model gets no figure right and writes false sentences of true figures, and the 0.5B model copies one text
-# passage in five as asked and writes past the results that it is given. The next smaller model follows,
-# for ladders without the first.
+# passage in five as asked. The next smaller model follows, for ladders without the first.
 _START = {
     "extract": ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b"),
     "look_up": ("qwen2.5-coder-0.5b",),
     "calculate": ("qwen2.5-coder-0.5b",),
     "summarise": ("qwen2.5-coder-0.5b",),
-    "write": ("qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b"),
+    "write": ("qwen2.5-coder-0.5b",),
 }
 
 

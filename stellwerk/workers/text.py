@@ -57,11 +57,11 @@ def write_worker(name: str = "write", *, max_words: int = 200) -> Worker:
         description="write a text (an answer, a briefing, a mail) from results of other subtasks",
         output=Text,
         prompt=(
-            f"Write what the job asks for, in at most {max_words} words. Where results are given, write from "
-            "them rather than from the document; say what each figure is, and copy figures exactly."
+            f"Write what the job asks for, in at most {max_words} words. Build on the results given, say "
+            "what each figure is, and copy figures exactly."
         ),
         checks=(is_not_endless, figures_are_known),
-        max_tokens=8 * max_words,
+        max_tokens=3 * max_words,  # a model that does not end is stopped, and the next tier is asked
     )
 
 

@@ -28,7 +28,7 @@ def test_without_tiers_the_embedded_ladder_serves() -> None:
 
 @pytest.mark.parametrize(
     ("worker", "tier"),
-    [("look_up", 1), ("calculate", 1), ("extract", 2), ("summarise", 1), ("write", 2)],
+    [("look_up", 1), ("calculate", 1), ("extract", 2), ("summarise", 1), ("write", 1)],
 )
 def test_jobs_too_hard_for_the_smallest_model_start_above_it(worker: str, tier: int) -> None:
     assert first_tier(worker, Settings(tiers=())) == EMBEDDED[tier]
