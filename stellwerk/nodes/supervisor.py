@@ -98,8 +98,8 @@ def plan_schema(workers: Mapping[str, Worker], max_subtasks: int, lines: Sequenc
     if count > 1:
         line = "|".join(map(str, range(count, 0, -1))) if count <= _MOST_LINES else "[1-9][0-9]*"
         if all(line.endswith((".", "?", "!")) for line in lines):  # a list of questions, not wrapped prose
-            least = min(count, max_subtasks)
-        instruction["pattern"] = f"^#({line})( #({line}))*(: .+)?$"
+            least, max_subtasks = min(count, max_subtasks), min(2 * count, max_subtasks)
+        instruction["pattern"] = f"^#({line})( #({line}))*(: .{{1,300}})?$"
     subtask = {
         "type": "object",
         "properties": {
