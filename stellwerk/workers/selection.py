@@ -148,7 +148,7 @@ def columns_of_the_job(tables: Grid, instruction: str) -> tuple[str, ...]:
     if named and any(years(column) & named for column in columns):
         columns = tuple(column for column in columns if not years(column) or years(column) & named)
     asked = _said(instruction)
-    share = {column: len(words & asked) / len(words) for column in columns if (words := _said(column))}
+    share = _shares(columns, asked)
     return tuple(column for column in columns if share.get(column, 0.0) >= 0.5) or columns
 
 
@@ -191,9 +191,14 @@ def _by_year(tables: Grid, instruction: str) -> dict[str, str]:
     return {year: columns[0] for year, columns in chosen.items() if len(columns) == 1}
 
 
+def _shares(columns: Sequence[str], asked: frozenset[str]) -> dict[str, float]:
+    """What share of each column's words the job has; columns without words are left out."""
+    return {column: len(words & asked) / len(words) for column in columns if (words := _said(column))}
+
+
 def _closest(columns: Sequence[str], asked: frozenset[str]) -> tuple[str, ...]:
     """The columns with the largest share of their words in the job; none if no column has half of them."""
-    share = {column: len(words & asked) / len(words) for column in columns if (words := _said(column))}
+    share = _shares(columns, asked)
     best = max(share.values(), default=0.0)
     return tuple(column for column, found in share.items() if found == best) if best >= 0.5 else ()
 
