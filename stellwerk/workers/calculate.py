@@ -262,25 +262,21 @@ def _shapes(
 
 
 def _written(function: Function, cells: Sequence[Cell]) -> str:
-    figures = []
-    for cell in cells:
-        if cell.value is None:
-            raise ValueError(f"{cell.text[:60]!r} in row {cell.row[:60]!r} is no figure")
-        figures.append(cell)
+    figures = [(cell.figure, cell) for cell in cells]
     if function == "share" and len(figures) > 2:
-        parts = " + ".join(f"{cell.value:f}" for cell in figures[:-1])
-        return f"share({parts}, {figures[-1].value:f})"
+        parts = " + ".join(f"{value:f}" for value, _ in figures[:-1])
+        return f"share({parts}, {figures[-1][0]:f})"
     if function in _OF_TWO:
         if len(figures) != 2:
             raise ValueError(
                 f"{function} takes two figures, and {len(figures)} are named; name one row and two columns, "
                 "or two rows and one column"
             )
-        first, second = figures
+        (_, first), (_, second) = figures
         # The later year is the new one. Small models follow the order of the words.
         if function.endswith("change") and first.row == second.row and first.years and second.years:
-            figures.sort(key=lambda cell: max(cell.years), reverse=True)
-    values = [f"{cell.value:f}" for cell in figures]
+            figures.sort(key=lambda figure: max(figure[1].years), reverse=True)
+    values = [f"{value:f}" for value, _ in figures]
     return f"({values[0]}) / ({values[1]})" if function == "ratio" else f"{function}({', '.join(values)})"
 
 

@@ -42,11 +42,7 @@ class Comparison:
         Raises:
             ValueError: if a cell has no figure, or none is beyond the bound.
         """
-        figures: list[tuple[Decimal, Cell]] = []
-        for cell in cells:
-            if cell.value is None:
-                raise ValueError(f"{cell.text[:60]!r} in row {cell.row[:60]!r} is no figure")
-            figures.append((cell.value, cell))
+        figures = [(cell.figure, cell) for cell in cells]
         if all(value <= 0 for value, _ in figures):  # costs in brackets: the larger cost is what is asked
             figures = [(-value, cell) for value, cell in figures]
         if self.year:

@@ -50,6 +50,17 @@ class Cell:
     column: str
 
     @property
+    def figure(self) -> Decimal:
+        """The value.
+
+        Raises:
+            ValueError: if the cell has none.
+        """
+        if self.value is None:
+            raise ValueError(f"{self.text[:60]!r} in row {self.row[:60]!r} is no figure")
+        return self.value
+
+    @property
     def years(self) -> frozenset[str]:
         """Years in the column's label, or else in the row's."""
         return years(self.column) or years(self.row)
