@@ -9,7 +9,10 @@
     ├── ModelFileError          a model file is absent, damaged or cannot be fetched
     ├── TierError               a tier could not answer
     │   └── ContextOverflowError  the prompt is larger than the tier's context window
-    └── ExpressionError         an arithmetic expression is refused or has no value
+    ├── ExpressionError         an arithmetic expression is refused or has no value
+    └── DatabaseError           the database cannot be reached, or what it holds cannot be used
+        ├── UntrustedDataError  a stored value is of a type that is not allowed, or is not encrypted
+        └── LeaseError          another process runs this thread, or has taken it over
 
 Every message names the thing at fault, the value found, and what to do about it.
 """
@@ -56,3 +59,15 @@ class ContextOverflowError(TierError):
 
 class ExpressionError(StellwerkError):
     """An arithmetic expression is refused or has no finite value."""
+
+
+class DatabaseError(StellwerkError):
+    """The database cannot be reached, or what it holds cannot be used."""
+
+
+class UntrustedDataError(DatabaseError):
+    """A stored value is of a type that nobody allowed, or is not encrypted as it should be."""
+
+
+class LeaseError(DatabaseError):
+    """Another process runs this thread, or took it over from this one, whose writes are refused."""

@@ -1,0 +1,348 @@
+"""Two thin drivers, sync and async, for units of work.
+
+A unit is a plain function of a `Connection`: what it does is written once. `AsyncDatabase` runs the same
+function through SQLAlchemy's bridge (`AsyncConnection.run_sync`), or, for SQLite, in a thread: there a
+whole unit costs one hop to a thread, where an async driver pays one for each statement.
+
+A unit may run more than once, as what passes by itself (a deadlock, a locked file, a server that
+restarts) is tried again; so each has to be idempotent, and must touch nothing but the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import StaticPool
+
+from stellwerk.errors import DatabaseError
+from stellwerk.persistence.engine import async_engine, sync_engine
+from stellwerk.persistence.migrate import upgrade
+from stellwerk.persistence.retry import passes
+from stellwerk.persistence.urls import parse_url, shown
+
+T = TypeVar("T")
+Unit = Callable[[Connection], T]
+
+PATIENCE = 20.0  # seconds; PostgreSQL restarts in less
+_THREADS = 8  # for SQLite from async code: writers take turns, so more would only wait
+
+
+class Database:
+    """A database for sync code; `from_url` or `from_engine` makes one.
+
+    An engine that the caller owns is never disposed of.
+    """
+
+    def __init__(self, engine: Engine, *, owned: bool, patience: float = PATIENCE) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._owned = owned
+        self._patience = patience
+        self._sqlite = engine.dialect.name == "sqlite"
+        # One connection at a time for a database in memory, which is one connection.
+        self._single = threading.RLock() if isinstance(engine.pool, StaticPool) else None
+        # SQLite writes one transaction at a time; a lock hands over at once where SQLite would poll.
+        self._writing = threading.RLock() if self._sqlite else None
+        self._ready = _Ready()
+
+    @classmethod
+    def from_url(cls, url: str | URL | os.PathLike[str], *, pool_size: int = 10) -> Self:
+        """A database of its own pool; see `parse_url` for what a URL may be.
+
+        Raises:
+            ConfigurationError: if the URL cannot be used.
+            MissingExtraError: if its driver is not installed.
+        """
+        return cls(sync_engine(parse_url(url), pool_size), owned=True)
+
+    @classmethod
+    def from_engine(cls, engine: Engine) -> Self:
+        """A database on the caller's engine."""
+        return cls(engine, owned=False)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite`, `postgresql`, `mysql` or `mariadb`."""
+        return self._engine.dialect.name
+
+    def setup(self) -> None:
+        """Create or migrate the tables; safe when several processes do so at once.
+
+        Raises:
+            DatabaseError: if the database cannot be reached, or is of a newer version of Stellwerk.
+        """
+        self._attempt(lambda: self._locked(self._upgrade))
+        self._ready.set()
+
+    def read(self, unit: Unit[T]) -> T:
+        """Run a unit that only reads; each of its statements sees the database as it then is.
+
+        Raises:
+            DatabaseError: if the database fails, after retries of what may pass.
+        """
+        self._ready.ensure(self.setup)
+        return self._attempt(lambda: self._locked(lambda: self._read(unit), write=False))
+
+    def write(self, unit: Unit[T], *, one_statement: bool = False) -> T:
+        """Run a unit in a transaction.
+
+        Args:
+            unit: what to do.
+            one_statement: whether it is a single statement, which needs no transaction around it.
+
+        Raises:
+            DatabaseError: if the database fails, after retries of what may pass.
+        """
+        self._ready.ensure(self.setup)
+        if one_statement and not self._sqlite:
+            return self._attempt(lambda: self._read(unit))
+        return self._attempt(lambda: self._locked(lambda: self._write(unit)))
+
+    def close(self) -> None:
+        """Close the pool, if it is not the caller's."""
+        if self._owned:
+            self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, unit: Unit[T]) -> T:
+        with self._autocommit.connect() as connection:
+            return unit(connection)
+
+    def _write(self, unit: Unit[T]) -> T:
+        with self._engine.connect() as connection:
+            begin(connection)
+            result = unit(connection)
+            connection.commit()
+            return result
+
+    def _upgrade(self) -> None:
+        with self._engine.connect() as connection:
+            _upgrade(connection)
+
+    @contextmanager
+    def _turn(self, write: bool) -> Iterator[None]:
+        lock = self._single or (self._writing if write else None)
+        if lock is None:
+            yield
+        else:
+            with lock:
+                yield
+
+    def _locked(self, work: Callable[[], T], *, write: bool = True) -> T:
+        with self._turn(write):
+            return work()
+
+    def _attempt(self, work: Callable[[], T]) -> T:
+        started = time.monotonic()
+        tries = 0
+        while True:
+            try:
+                result = work()
+            except DBAPIError as error:
+                pause = _pause(error, tries, time.monotonic() - started, self._allowed())
+                if pause is None:
+                    raise database_error(self._engine.url, error) from error
+                tries += 1
+                time.sleep(pause)
+            else:
+                self._ready.reached = True
+                return result
+
+    def _allowed(self) -> float:
+        # A server that was never reached is more likely a wrong URL than one that restarts.
+        return self._patience if self._ready.reached or self._sqlite else 0.0
+
+
+class AsyncDatabase:
+    """As `Database`, for async code: the same methods. It belongs to the event loop that first uses it."""
+
+    def __init__(self, engine: AsyncEngine | Engine, *, owned: bool, patience: float = PATIENCE) -> None:
+        self._owned = owned
+        self._patience = patience
+        self._ready = _Ready()
+        self._threads: ThreadPoolExecutor | None = None
+        self._sync: Database | None = None
+        self._engine: AsyncEngine | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        if isinstance(engine, Engine):
+            self._sync = Database(engine, owned=owned, patience=patience)
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stellwerk-sqlite")
+        else:
+            self._engine = engine
+            self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @classmethod
+    def from_url(cls, url: str | URL | os.PathLike[str], *, pool_size: int = 10) -> Self:
+        """As `Database.from_url`."""
+        parsed = parse_url(url, asynchronous=True)
+        if parsed.get_backend_name() == "sqlite":
+            return cls(sync_engine(parsed, pool_size), owned=True)
+        return cls(async_engine(parsed, pool_size), owned=True)
+
+    @classmethod
+    def from_engine(cls, engine: AsyncEngine) -> Self:
+        """As `Database.from_engine`."""
+        return cls(engine, owned=False)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite`, `postgresql`, `mysql` or `mariadb`."""
+        return self._sync.dialect if self._sync else self._async.dialect.name
+
+    @property
+    def _async(self) -> AsyncEngine:
+        assert self._engine is not None
+        return self._engine
+
+    async def setup(self) -> None:
+        """As `Database.setup`."""
+        self.loop = asyncio.get_running_loop()
+        if self._sync:
+            await self._in_thread(self._sync.setup)
+        else:
+            await self._attempt(self._upgrade)
+        self._ready.set()
+
+    async def read(self, unit: Unit[T]) -> T:
+        """As `Database.read`."""
+        self.loop = asyncio.get_running_loop()
+        if self._sync:
+            return await self._in_thread(self._sync.read, unit)
+        await self._ready.aensure(self.setup)
+        return await self._attempt(lambda: self._read(unit))
+
+    async def write(self, unit: Unit[T], *, one_statement: bool = False) -> T:
+        """As `Database.write`."""
+        self.loop = asyncio.get_running_loop()
+        if self._sync:
+            return await self._in_thread(self._sync.write, unit)
+        await self._ready.aensure(self.setup)
+        return await self._attempt(lambda: self._read(unit) if one_statement else self._write(unit))
+
+    async def close(self) -> None:
+        """As `Database.close`."""
+        if self._sync:
+            await self._in_thread(self._sync.close)
+            assert self._threads is not None
+            self._threads.shutdown(wait=False)
+        elif self._owned:
+            await self._async.dispose()
+
+    async def __aenter__(self) -> Self:
+        self.loop = asyncio.get_running_loop()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def _read(self, unit: Unit[T]) -> T:
+        async with self._autocommit.connect() as connection:
+            return await connection.run_sync(unit)
+
+    async def _write(self, unit: Unit[T]) -> T:
+        async with self._async.connect() as connection:
+
+            def work(sync: Connection) -> T:
+                begin(sync)
+                result = unit(sync)
+                sync.commit()
+                return result
+
+            return await connection.run_sync(work)
+
+    async def _upgrade(self) -> None:
+        async with self._async.connect() as connection:
+            await connection.run_sync(_upgrade)
+
+    async def _attempt(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        started = time.monotonic()
+        tries = 0
+        while True:
+            try:
+                result = await work()
+            except DBAPIError as error:
+                allowed = self._patience if self._ready.reached else 0.0
+                pause = _pause(error, tries, time.monotonic() - started, allowed)
+                if pause is None:
+                    raise database_error(self._async.url, error) from error
+                tries += 1
+                await asyncio.sleep(pause)
+            else:
+                self._ready.reached = True
+                return result
+
+
+class _Ready:
+    """Whether the tables are known to be there; they are looked for at first use."""
+
+    def __init__(self) -> None:
+        self.reached = False
+        self._is_set = False
+        self._lock = threading.Lock()
+        self._task: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def ensure(self, setup: Callable[[], None]) -> None:
+        if not self._is_set:
+            with self._lock:
+                if not self._is_set:
+                    setup()
+
+    async def aensure(self, setup: Callable[[], Any]) -> None:
+        if not self._is_set:
+            if self._task is None or self._task.done():
+                self._task = asyncio.ensure_future(setup())
+            await asyncio.shield(self._task)
+
+
+def begin(connection: Connection) -> None:
+    """Begin to write. SQLite has to be told now: a transaction that reads first may be refused its write."""
+    if connection.dialect.name == "sqlite" and not _raw(connection).in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _upgrade(connection: Connection) -> None:
+    begin(connection)
+    upgrade(connection)
+
+
+def database_error(url: URL, error: DBAPIError) -> DatabaseError:
+    """What failed, without the statement, whose parameters may be anything, and without the password."""
+    said = str(error.orig).strip().partition("\n")[0]
+    return DatabaseError(f"the database {shown(url)} failed: {type(error.orig).__name__}: {said[:300]}")
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw: Any = connection.connection.dbapi_connection
+    # Through aiosqlite the wrapped connection knows; its name is SQLAlchemy's public attribute.
+    found: sqlite3.Connection = getattr(raw, "driver_connection", raw)
+    return found
+
+
+def _pause(error: DBAPIError, tries: int, elapsed: float, patience: float) -> float | None:
+    if not passes(error) or elapsed >= patience:
+        return None
+    # Full jitter: those that collided must not meet again.
+    return random.uniform(0.001, min(1.0, 0.01 * 2**tries))  # noqa: S311

@@ -1,0 +1,69 @@
+"""Create and migrate the tables."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from stellwerk.errors import DatabaseError
+
+HEAD = "0001"
+VERSION_TABLE = "stellwerk_version"
+_LOCK = 7_352_948_113  # any number that no other program is likely to lock
+
+
+def upgrade(connection: Connection, revision: str = HEAD) -> None:
+    """Bring the tables to a revision, in the transaction of the connection, which is committed.
+
+    Processes that do so at once take turns.
+
+    Raises:
+        DatabaseError: if the database was made by a newer version of Stellwerk.
+    """
+    if version(connection) == revision:
+        connection.rollback()
+        return
+    _lock(connection)
+    try:
+        found = version(connection)
+        if found is not None and found > HEAD:
+            raise DatabaseError(
+                f"the database is of version {found}, and this Stellwerk knows {HEAD} at most; upgrade it"
+            )
+        if found != revision:
+            _run(connection, revision)
+        connection.commit()
+    finally:
+        _unlock(connection)
+
+
+def version(connection: Connection) -> str | None:
+    """The revision of the tables, or None where there are none."""
+    if not connection.dialect.has_table(connection, VERSION_TABLE):
+        return None
+    found: str | None = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    return found
+
+
+def _run(connection: Connection, revision: str) -> None:
+    from alembic import command  # a third of a second to import, for what most processes never need
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "stellwerk:persistence/migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _lock(connection: Connection) -> None:
+    match connection.dialect.name:
+        case "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        case "mysql" | "mariadb":
+            # Named after the database: a lock is the whole server's.
+            connection.execute(text("SELECT GET_LOCK(CONCAT('stellwerk.', DATABASE()), 60)"))
+
+
+def _unlock(connection: Connection) -> None:
+    if connection.dialect.name in ("mysql", "mariadb"):
+        connection.execute(text("SELECT RELEASE_LOCK(CONCAT('stellwerk.', DATABASE()))"))
+        connection.commit()

@@ -1,0 +1,190 @@
+"""Strict serialisation: what is read back is data, or an object of a type that was allowed beforehand.
+
+LangGraph's `JsonPlusSerializer` builds whatever a stored row names, so that whoever can write to the
+database can run code; in its own strict mode it hands out a plain dict in place of a model. This one
+raises. Objects are written as LangGraph writes them, so both read each other's rows.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Iterable
+from typing import Any, Self
+
+import ormsgpack
+
+# The set that LangGraph itself deems safe has no public name; a copy would grow old.
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import (
+    EXT_CONSTRUCTOR_KW_ARGS,
+    EXT_CONSTRUCTOR_POS_ARGS,
+    EXT_CONSTRUCTOR_SINGLE_ARG,
+    EXT_DELTA_SNAPSHOT,
+    EXT_METHOD_SINGLE_ARG,
+    EXT_NUMPY_ARRAY,
+    EXT_PYDANTIC_V1,
+    EXT_PYDANTIC_V2,
+    JsonPlusSerializer,
+)
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+
+from stellwerk.errors import UntrustedDataError
+
+_CONSTRUCTORS = {
+    EXT_CONSTRUCTOR_SINGLE_ARG,
+    EXT_CONSTRUCTOR_POS_ARGS,
+    EXT_CONSTRUCTOR_KW_ARGS,
+    EXT_METHOD_SINGLE_ARG,
+    EXT_PYDANTIC_V1,
+    EXT_PYDANTIC_V2,
+}
+# What a model class may be named by: the class itself, or (module, name).
+Allowed = type | tuple[str, ...]
+
+
+class StrictSerializer(JsonPlusSerializer):
+    """Reads plain data, LangGraph's and LangChain's own types, and the types that are allowed.
+
+    Args:
+        allow: more types, as classes or as (module, name).
+    """
+
+    def __init__(self, allow: Iterable[Allowed] = ()) -> None:
+        super().__init__(allowed_msgpack_modules=tuple(_named(allow)), __unpack_ext_hook__=self._build)
+        self._allow = frozenset(_named(allow))
+
+    def with_msgpack_allowlist(self, extra_allowlist: Iterable[Allowed]) -> Self:
+        """A serializer that allows these types as well."""
+        extra = _named(extra_allowlist)
+        return self if extra <= self._allow else type(self)(self._allow | extra)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The object of a type and its bytes.
+
+        Raises:
+            UntrustedDataError: if it is not msgpack or plain bytes, or of a type that is not allowed.
+        """
+        kind, payload = data
+        if kind == "msgpack":
+            return self._unpack(payload)
+        if kind in ("null", "bytes", "bytearray"):
+            return super().loads_typed(data)
+        raise UntrustedDataError(
+            f"a stored value is of the kind {kind!r}, which is not read; it was written by another program"
+        )
+
+    def _unpack(self, payload: bytes) -> Any:
+        try:
+            return ormsgpack.unpackb(payload, ext_hook=self._build, option=ormsgpack.OPT_NON_STR_KEYS)
+        except ormsgpack.MsgpackDecodeError as error:
+            raise UntrustedDataError(f"a stored value is damaged: {error}") from error
+
+    def _build(self, code: int, payload: bytes) -> Any:
+        if code == EXT_DELTA_SNAPSHOT:
+            return _DeltaSnapshot(self._unpack(payload))
+        if code == EXT_NUMPY_ARRAY:
+            return _array(*self._unpack(payload))
+        if code not in _CONSTRUCTORS:
+            raise UntrustedDataError(f"a stored value has the unknown type code {code}")
+        module, name, argument, *method = self._unpack(payload)
+        if code == EXT_METHOD_SINGLE_ARG:
+            if (module, name, *method) not in SAFE_MSGPACK_METHODS:
+                raise _refused(module, f"{name}.{'.'.join(map(str, method))}")
+        elif (module, name) not in SAFE_MSGPACK_TYPES and (module, name) not in self._allow:
+            raise _refused(module, name)
+        try:
+            cls: Any = getattr(importlib.import_module(module), name)
+            return _construct(code, cls, argument, method)
+        except UntrustedDataError:
+            raise
+        except Exception as error:
+            # LangGraph would go on with the bare fields; a state that changed its type is no state.
+            raise UntrustedDataError(
+                f"a stored {module}.{name} cannot be built from what is stored ({type(error).__name__}: "
+                f"{str(error)[:200]}); was the class moved or changed?"
+            ) from error
+
+
+class StrictEncryptedSerializer(EncryptedSerializer):
+    """Encrypts what is stored, and refuses to read what is not encrypted.
+
+    Args:
+        cipher: see `EncryptedSerializer`; `with_key` makes one.
+        serde: what it wraps.
+    """
+
+    def __init__(self, cipher: CipherProtocol, serde: SerializerProtocol | None = None) -> None:
+        super().__init__(cipher, serde or StrictSerializer())
+
+    @classmethod
+    def with_key(cls, key: bytes, serde: SerializerProtocol | None = None) -> Self:
+        """AES in EAX mode, as LangGraph's (needs pycryptodome).
+
+        Args:
+            key: 16, 24 or 32 bytes.
+            serde: what it wraps; `StrictSerializer` if None.
+        """
+        made = EncryptedSerializer.from_pycryptodome_aes(key=key)
+        return cls(made.cipher, serde)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The object of a type and its encrypted bytes.
+
+        Raises:
+            UntrustedDataError: if the value is not encrypted, or cannot be decrypted.
+        """
+        kind, payload = data
+        if "+" not in kind:
+            raise UntrustedDataError(
+                "a stored value is not encrypted, and encryption is on: it was written without it, or by an "
+                "intruder"
+            )
+        inner, cipher = kind.split("+", 1)
+        try:
+            plain = self.cipher.decrypt(cipher, bytes(payload))
+        except Exception as error:
+            raise UntrustedDataError(
+                f"a stored value cannot be decrypted ({type(error).__name__}); is it the same key?"
+            ) from error
+        return self.serde.loads_typed((inner, plain))
+
+    def with_msgpack_allowlist(self, extra_allowlist: Collection[Allowed]) -> Self:
+        """As `StrictSerializer.with_msgpack_allowlist`."""
+        if not isinstance(self.serde, JsonPlusSerializer):
+            return self
+        return type(self)(self.cipher, self.serde.with_msgpack_allowlist(extra_allowlist))
+
+
+def _named(types: Iterable[Allowed]) -> frozenset[tuple[str, ...]]:
+    return frozenset((t.__module__, t.__name__) if isinstance(t, type) else tuple(t) for t in types)
+
+
+def _refused(module: str, name: str) -> UntrustedDataError:
+    return UntrustedDataError(
+        f"a stored value is a {module}.{name}, which is not allowed to be built; "
+        f"if it is yours, allow it: allow=[{name}]"
+    )
+
+
+def _construct(code: int, cls: Any, argument: Any, method: list[str]) -> Any:
+    match code:
+        case 1:  # EXT_CONSTRUCTOR_POS_ARGS
+            if cls.__name__ == "Send" and len(argument) == 3:
+                return cls(argument[0], argument[1], timeout=argument[2])
+            return cls(*argument)
+        case 2 | 4 | 5:  # keyword arguments: dataclasses, named tuples, pydantic models
+            return cls(**argument)
+        case 3:
+            return getattr(cls, method[0])(argument)
+    return cls(argument)
+
+
+def _array(dtype: str, shape: tuple[int, ...], order: Any, buffer: bytes) -> Any:
+    import numpy
+
+    kind = numpy.dtype(dtype)
+    if kind.hasobject:
+        raise UntrustedDataError("a stored array holds Python objects, which are not read")
+    return numpy.frombuffer(buffer, dtype=kind).reshape(shape, order=order)
