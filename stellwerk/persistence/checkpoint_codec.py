@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -25,9 +25,50 @@ from stellwerk.errors import DatabaseError, InputError
 from stellwerk.persistence.schema.columns import MAX_KEY, digest, key, text
 
 _INLINE = 64  # characters; a row of its own costs more than repeating so little with every checkpoint
+_FEW = 3  # such atoms in a list or a dict
 _BLOBS = "blobs"
 
-Row = Any  # a SQLAlchemy row; its columns are known by the statement alone
+
+class CheckpointRow(NamedTuple):
+    """A row of `checkpoints`."""
+
+    thread: bytes
+    ns: bytes
+    checkpoint_id: bytes
+    parent_id: bytes | None
+    thread_id: bytes
+    checkpoint_ns: bytes
+    run_id: bytes | None
+    source: str | None
+    step: int | None
+    saved_at: int
+    type: str | None
+    checkpoint: bytes
+    metadata_type: str | None
+    metadata: bytes
+
+
+class BlobRow(NamedTuple):
+    """A row of `blobs`."""
+
+    thread: bytes
+    blob: bytes
+    type: str | None
+    value: bytes
+
+
+class WriteRow(NamedTuple):
+    """A row of `writes`."""
+
+    thread: bytes
+    ns: bytes
+    checkpoint_id: bytes
+    task_id: bytes
+    idx: int
+    task_path: bytes
+    channel: bytes
+    type: str | None
+    value: bytes
 
 
 @lru_cache(maxsize=4096)
@@ -100,6 +141,16 @@ class Record:
         return channel in self.blobs or channel in self.checkpoint["channel_values"]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rows of a checkpoint."""
+
+    row: CheckpointRow
+    record: Record
+    blobs: Mapping[bytes, BlobRow]
+    writes: Sequence[WriteRow]
+
+
 class Codec:
     """Turns checkpoints, metadata and writes into rows and back, with one serializer."""
 
@@ -142,7 +193,7 @@ class Codec:
             "run_id": _run_key(kept.get("run_id")),
             "source": _short(kept.get("source")),
             "step": _integer(kept.get("step")),
-            "saved_at": datetime.now(UTC),
+            "saved_at": time.time_ns() // 1000,
             "type": kind,
             "checkpoint": payload,
             "metadata_type": metadata_kind,
@@ -177,52 +228,65 @@ class Codec:
             )
         return rows
 
-    def record(self, row: Row) -> Record:
+    def record(self, row: CheckpointRow) -> Record:
         """A checkpoint's own row."""
         checkpoint = self._load(row.type, row.checkpoint)
         ns, versions = text(row.checkpoint_ns), checkpoint["channel_versions"]
         stored = checkpoint.pop(_BLOBS)
         return Record(checkpoint, {name: blob_key(ns, name, versions[name]) for name in stored})
 
-    def metadata(self, row: Row) -> CheckpointMetadata:
+    def metadata(self, row: CheckpointRow) -> CheckpointMetadata:
         """A checkpoint's metadata."""
         return cast(CheckpointMetadata, self._load(row.metadata_type, row.metadata))
 
-    def value(self, row: Row) -> Any:
+    def value(self, row: BlobRow | WriteRow) -> Any:
         """The value of a row of blobs or writes."""
         return self._load(row.type, row.value)
 
-    def whole(
-        self, row: Row, record: Record, blobs: Mapping[bytes, Row], writes: Iterable[Row]
-    ) -> CheckpointTuple:
+    def whole(self, found: Found) -> CheckpointTuple:
         """A checkpoint with everything that belongs to it.
 
         Raises:
             DatabaseError: if a value is not there; LangGraph would go on with a state that lacks it.
         """
+        row, record = found.row, found.record
         at = Address(text(row.thread_id), text(row.checkpoint_ns), text(row.checkpoint_id))
         values = record.checkpoint["channel_values"]
         for channel, name in record.blobs.items():
-            if name not in blobs:
+            if name not in found.blobs:
                 raise DatabaseError(
                     f"checkpoint {at.checkpoint_id} of thread {at.thread_id!r} lacks the value of channel "
                     f"{channel!r}: it was deleted, or never saved; go on from another checkpoint"
                 )
-            values[channel] = self.value(blobs[name])
+            values[channel] = self.value(found.blobs[name])
         parent = None if row.parent_id is None else at.config(text(row.parent_id))
         return CheckpointTuple(
             at.config(text(row.checkpoint_id)),
             cast(Checkpoint, record.checkpoint),
             self.metadata(row),
             parent,
-            self.pending(writes),
+            self.pending(found.writes),
         )
 
-    def pending(self, writes: Iterable[Row]) -> list[PendingWrite]:
+    def pending(self, writes: Iterable[WriteRow]) -> list[PendingWrite]:
         """Writes in the order in which a run applies them."""
-        return [self.write(row) for row in in_order(writes)]
+        return [self.write(row) for row in self.in_order(writes)]
 
-    def write(self, row: Row) -> PendingWrite:
+    @staticmethod
+    def in_order(writes: Iterable[WriteRow]) -> list[WriteRow]:
+        """As LangGraph applies them; sorted here, as databases differ in the order of texts."""
+        if not writes:
+            return []
+        return sorted(
+            writes, key=lambda row: writes_sort_key(text(row.task_path), text(row.task_id), row.idx)
+        )
+
+    @staticmethod
+    def channel(row: WriteRow) -> str:
+        """The channel of a write."""
+        return text(row.channel)
+
+    def write(self, row: WriteRow) -> PendingWrite:
         """A write: task, channel, value."""
         return text(row.task_id), text(row.channel), self.value(row)
 
@@ -232,11 +296,6 @@ class Codec:
 
     def _load(self, kind: str | None, payload: bytes) -> Any:
         return self._serde.loads_typed((kind or "msgpack", bytes(payload)))
-
-
-def in_order(writes: Iterable[Row]) -> list[Row]:
-    """Rows of writes as LangGraph applies them. Sorted here: databases do not agree on the order of texts."""
-    return sorted(writes, key=lambda row: writes_sort_key(text(row.task_path), text(row.task_id), row.idx))
 
 
 def plain(value: Any) -> Any:
@@ -249,6 +308,15 @@ def plain(value: Any) -> Any:
 
 
 def _is_small(value: Any) -> bool:
+    if _is_atom(value):
+        return True
+    kind = type(value)
+    if len(value) > _FEW if kind is list or kind is dict else True:
+        return False
+    return all(map(_is_atom, value if kind is list else (*value, *value.values())))
+
+
+def _is_atom(value: Any) -> bool:
     kind = type(value)  # exactly: a subclass, as an enum is, has to come back as what it was
     return value is None or kind in (bool, int, float) or (kind is str and len(value) <= _INLINE)
 

@@ -16,9 +16,8 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
@@ -28,12 +27,16 @@ from sqlalchemy.pool import StaticPool
 
 from stellwerk.errors import DatabaseError
 from stellwerk.persistence.engine import async_engine, sync_engine
+from stellwerk.persistence.executor import ConnectionExecutor, Executor, FastWrite, Wordings
 from stellwerk.persistence.migrate import upgrade
 from stellwerk.persistence.retry import passes
+from stellwerk.persistence.sqlite_connections import SQLiteConnections
 from stellwerk.persistence.urls import parse_url, shown
 
 T = TypeVar("T")
+U = TypeVar("U")
 Unit = Callable[[Connection], T]
+FastUnit = Callable[[Executor], T]
 
 PATIENCE = 20.0  # seconds; PostgreSQL restarts in less
 _THREADS = 8  # for SQLite from async code: writers take turns, so more would only wait
@@ -55,6 +58,9 @@ class Database:
         self._single = threading.RLock() if isinstance(engine.pool, StaticPool) else None
         # SQLite writes one transaction at a time; a lock hands over at once where SQLite would poll.
         self._writing = threading.RLock() if self._sqlite else None
+        self._wordings = Wordings(engine.dialect)
+        # Not on the caller's engine: connections of it that stay open would surprise its owner.
+        self._files = SQLiteConnections(engine, self._wordings) if self._sqlite and owned else None
         self._ready = _Ready()
 
     @classmethod
@@ -83,7 +89,7 @@ class Database:
         Raises:
             DatabaseError: if the database cannot be reached, or is of a newer version of Stellwerk.
         """
-        self._attempt(lambda: self._locked(self._upgrade))
+        self._attempt(lambda: self._locked(self._write, upgrade, write=True))
         self._ready.set()
 
     def read(self, unit: Unit[T]) -> T:
@@ -93,7 +99,7 @@ class Database:
             DatabaseError: if the database fails, after retries of what may pass.
         """
         self._ready.ensure(self.setup)
-        return self._attempt(lambda: self._locked(lambda: self._read(unit), write=False))
+        return self._attempt(lambda: self._locked(self._read, unit, write=False))
 
     def write(self, unit: Unit[T], *, one_statement: bool = False) -> T:
         """Run a unit in a transaction.
@@ -106,12 +112,29 @@ class Database:
             DatabaseError: if the database fails, after retries of what may pass.
         """
         self._ready.ensure(self.setup)
-        if one_statement and not self._sqlite:
-            return self._attempt(lambda: self._read(unit))
-        return self._attempt(lambda: self._locked(lambda: self._write(unit)))
+        run = self._read if one_statement and not self._sqlite else self._write
+        return self._attempt(lambda: self._locked(run, unit, write=True))
+
+    def fast_read(self, unit: FastUnit[T]) -> T:
+        """As `read`, for the few statements that every step of a graph needs."""
+        self._ready.ensure(self.setup)
+        if files := self._files:
+            return self._attempt(lambda: self._locked(files.read, unit, write=False))
+        return self._attempt(lambda: self._locked(self._read, self._fast(unit), write=False))
+
+    def fast_write(self, unit: FastWrite) -> None:
+        """As `write`, for the few statements that every step of a graph needs."""
+        self._ready.ensure(self.setup)
+        if files := self._files:
+            return self._attempt(lambda: self._locked(files.write, unit, write=True))
+        alone = unit.one_statement(self.dialect) and not self._sqlite
+        run: Callable[[Unit[None]], None] = self._read if alone else self._write
+        return self._attempt(lambda: self._locked(run, self._fast(unit), write=True))
 
     def close(self) -> None:
         """Close the pool, if it is not the caller's."""
+        if self._files is not None:
+            self._files.close()
         if self._owned:
             self._engine.dispose()
 
@@ -132,22 +155,15 @@ class Database:
             connection.commit()
             return result
 
-    def _upgrade(self) -> None:
-        with self._engine.connect() as connection:
-            _upgrade(connection)
+    def _fast(self, unit: FastUnit[T]) -> Unit[T]:
+        return lambda connection: unit(ConnectionExecutor(connection, self._wordings))
 
-    @contextmanager
-    def _turn(self, write: bool) -> Iterator[None]:
+    def _locked(self, run: Callable[[U], T], unit: U, *, write: bool) -> T:
         lock = self._single or (self._writing if write else None)
         if lock is None:
-            yield
-        else:
-            with lock:
-                yield
-
-    def _locked(self, work: Callable[[], T], *, write: bool = True) -> T:
-        with self._turn(write):
-            return work()
+            return run(unit)
+        with lock:
+            return run(unit)
 
     def _attempt(self, work: Callable[[], T]) -> T:
         started = time.monotonic()
@@ -155,7 +171,7 @@ class Database:
         while True:
             try:
                 result = work()
-            except DBAPIError as error:
+            except (DBAPIError, sqlite3.Error) as error:
                 pause = _pause(error, tries, time.monotonic() - started, self._allowed())
                 if pause is None:
                     raise database_error(self._engine.url, error) from error
@@ -186,6 +202,7 @@ class AsyncDatabase:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stellwerk-sqlite")
         else:
             self._engine = engine
+            self._wordings = Wordings(engine.dialect)
             self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
@@ -217,7 +234,7 @@ class AsyncDatabase:
         if self._sync:
             await self._in_thread(self._sync.setup)
         else:
-            await self._attempt(self._upgrade)
+            await self._attempt(lambda: self._write(upgrade))
         self._ready.set()
 
     async def read(self, unit: Unit[T]) -> T:
@@ -236,6 +253,20 @@ class AsyncDatabase:
         await self._ready.aensure(self.setup)
         return await self._attempt(lambda: self._read(unit) if one_statement else self._write(unit))
 
+    async def fast_read(self, unit: FastUnit[T]) -> T:
+        """As `Database.fast_read`."""
+        self.loop = asyncio.get_running_loop()
+        if self._sync:
+            return await self._in_thread(self._sync.fast_read, unit)
+        return await self.read(self._fast(unit))
+
+    async def fast_write(self, unit: FastWrite) -> None:
+        """As `Database.fast_write`."""
+        self.loop = asyncio.get_running_loop()
+        if self._sync:
+            return await self._in_thread(self._sync.fast_write, unit)
+        return await self.write(self._fast(unit), one_statement=unit.one_statement(self.dialect))
+
     async def close(self) -> None:
         """As `Database.close`."""
         if self._sync:
@@ -251,6 +282,9 @@ class AsyncDatabase:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _fast(self, unit: FastUnit[T]) -> Unit[T]:
+        return lambda connection: unit(ConnectionExecutor(connection, self._wordings))
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -269,10 +303,6 @@ class AsyncDatabase:
                 return result
 
             return await connection.run_sync(work)
-
-    async def _upgrade(self) -> None:
-        async with self._async.connect() as connection:
-            await connection.run_sync(_upgrade)
 
     async def _attempt(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         started = time.monotonic()
@@ -319,19 +349,16 @@ class _Ready:
 
 def begin(connection: Connection) -> None:
     """Begin to write. SQLite has to be told now: a transaction that reads first may be refused its write."""
+    connection.begin()
     if connection.dialect.name == "sqlite" and not _raw(connection).in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _upgrade(connection: Connection) -> None:
-    begin(connection)
-    upgrade(connection)
-
-
-def database_error(url: URL, error: DBAPIError) -> DatabaseError:
+def database_error(url: URL, error: DBAPIError | sqlite3.Error) -> DatabaseError:
     """What failed, without the statement, whose parameters may be anything, and without the password."""
-    said = str(error.orig).strip().partition("\n")[0]
-    return DatabaseError(f"the database {shown(url)} failed: {type(error.orig).__name__}: {said[:300]}")
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    said = str(origin).strip().partition("\n")[0]
+    return DatabaseError(f"the database {shown(url)} failed: {type(origin).__name__}: {said[:300]}")
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:
@@ -341,7 +368,7 @@ def _raw(connection: Connection) -> sqlite3.Connection:
     return found
 
 
-def _pause(error: DBAPIError, tries: int, elapsed: float, patience: float) -> float | None:
+def _pause(error: Exception, tries: int, elapsed: float, patience: float) -> float | None:
     if not passes(error) or elapsed >= patience:
         return None
     # Full jitter: those that collided must not meet again.

@@ -24,23 +24,45 @@ def sync_engine(url: URL, pool_size: int) -> Engine:
 
 def async_engine(url: URL, pool_size: int) -> AsyncEngine:
     """An engine of its own pool, for another database than SQLite."""
-    return create_async_engine(url, **_options(url, pool_size))
+    return create_async_engine(url, **_options(url, pool_size, asynchronous=True))
 
 
-def _options(url: URL, pool_size: int) -> dict[str, Any]:
+def _options(url: URL, pool_size: int, *, asynchronous: bool = False) -> dict[str, Any]:
     if is_memory(url):
-        return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    # Nothing to reset: every transaction is ended here, and a rollback costs MySQL a round trip.
-    options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_reset_on_return": None}
+        arguments = {"check_same_thread": False}
+        return {"poolclass": StaticPool, "connect_args": arguments, "hide_parameters": True}
+    options: dict[str, Any] = {
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        # Nothing to reset: every transaction is ended here, and a rollback costs MySQL a round trip.
+        "pool_reset_on_return": None,
+        "hide_parameters": True,  # they are somebody's state, and must not show in a traceback
+    }
     match url.get_backend_name():
         case "sqlite":
             options["connect_args"] = {"check_same_thread": False, "timeout": _BUSY}
         case "postgresql" if "psycopg" in url.drivername:
-            # No prepared statements: PgBouncer would hand them to another session.
-            options["connect_args"] = {"prepare_threshold": None, "connect_timeout": 10}
+            options["connect_args"] = {
+                "prepare_threshold": 1,
+                "connect_timeout": 10,
+                "cursor_factory": _binary_cursor(asynchronous),
+            }
         case "mysql" | "mariadb":
             options["connect_args"] = {"connect_timeout": 10, "charset": "utf8mb4"}
     return options
+
+
+def _binary_cursor(asynchronous: bool) -> type[Any]:
+    """Cursors of psycopg that get values as they are: in text, a byte is sent as two digits."""
+    import psycopg
+
+    kind: Any = psycopg.AsyncCursor if asynchronous else psycopg.Cursor
+
+    def __init__(self: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807
+        kind.__init__(self, *arguments, **options)
+        self.format = psycopg.pq.Format.BINARY
+
+    return type("BinaryCursor", (kind,), {"__init__": __init__})
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

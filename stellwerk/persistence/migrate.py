@@ -12,7 +12,7 @@ _LOCK = 7_352_948_113  # any number that no other program is likely to lock
 
 
 def upgrade(connection: Connection, revision: str = HEAD) -> None:
-    """Bring the tables to a revision, in the transaction of the connection, which is committed.
+    """Bring the tables to a revision, in the transaction that has begun on the connection, and commit.
 
     Processes that do so at once take turns.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 # Serialization failure, deadlock, lock not available, and a server that starts, stops or is full.
@@ -13,6 +15,8 @@ _FINAL = ("authentication", "does not exist", "access denied", "no password")
 
 def passes(error: BaseException) -> bool:
     """Whether the same unit of work may succeed a moment later."""
+    if isinstance(error, sqlite3.OperationalError):
+        return "locked" in str(error)
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated:

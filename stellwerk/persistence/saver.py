@@ -24,10 +24,11 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stellwerk.errors import DatabaseError, InputError
+from stellwerk.persistence import checkpoint_steps as steps
 from stellwerk.persistence import checkpoint_units as units
-from stellwerk.persistence.checkpoint_codec import Address, Codec, Row, plain, thread_key
-from stellwerk.persistence.checkpoint_units import Found
+from stellwerk.persistence.checkpoint_codec import Address, CheckpointRow, Codec, Found, plain, thread_key
 from stellwerk.persistence.database import AsyncDatabase, Database
+from stellwerk.persistence.executor import Executor
 from stellwerk.persistence.schema.columns import key
 from stellwerk.persistence.serde import Allowed, StrictEncryptedSerializer, StrictSerializer
 
@@ -74,20 +75,17 @@ class _Saver(BaseCheckpointSaver[str]):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> tuple[Callable[[Connection], None], RunnableConfig]:
+    ) -> tuple[steps.Save, RunnableConfig]:
         # Serialised here and not in the unit: the state may change while the unit waits for its turn.
         row, values = self._codec.checkpoint_rows(config, checkpoint, metadata, new_versions)
-        return lambda c: units.put(c, row, values), Address.of(config).config(checkpoint["id"])
+        return steps.Save(row, values), Address.of(config).config(checkpoint["id"])
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> Callable[[Connection], None]:
+    ) -> steps.SaveWrites:
         rows = self._codec.write_rows(config, writes, task_id, task_path)
         anew = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        return lambda c: units.put_writes(c, rows, anew=anew) if rows else None
-
-    def _whole(self, found: Found) -> CheckpointTuple:
-        return self._codec.whole(found.row, found.record, found.blobs, found.writes)
+        return steps.SaveWrites(rows, anew=anew)
 
     def _histories(
         self, channels: Sequence[str], collected: Mapping[str, Any], seeds: Mapping[str, Any]
@@ -126,7 +124,7 @@ class _Listing:
         self._filter = plain(dict(filter or {}))
         self._before = None if before is None else Address.of(before).checkpoint_id
         self._left = limit
-        self._after: Row | None = None
+        self._after: CheckpointRow | None = None
         self._end = limit == 0
 
     @property
@@ -134,20 +132,21 @@ class _Listing:
         """Whether there may be another page."""
         return not self._end
 
-    def page(self, codec: Codec) -> Callable[[Connection], tuple[list[Found], Row | None]]:
+    def page(self, codec: Codec) -> Callable[[Executor], tuple[list[Found], CheckpointRow | None]]:
         """The unit that reads the next page."""
         size = _PAGE if self._filter or self._left is None else min(_PAGE, self._left)
-        query = units.listing(
+        page = steps.Page(
             self._at,
             any_ns=self._any_ns,
             filter=self._filter,
             before=self._before,
             after=self._after,
             size=size,
+            keep=lambda row: self._matches(codec, row),
         )
-        return lambda c: units.page(c, codec, query, lambda row: self._matches(codec, row))
+        return lambda executor: page.read(executor, codec)
 
-    def take(self, found: list[Found], last: Row | None) -> list[Found]:
+    def take(self, found: list[Found], last: CheckpointRow | None) -> list[Found]:
         """The page's checkpoints, and no more than are asked for."""
         self._after = last
         if self._left is not None:
@@ -156,7 +155,7 @@ class _Listing:
         self._end = last is None or self._left == 0
         return found
 
-    def _matches(self, codec: Codec, row: Row) -> bool:
+    def _matches(self, codec: Codec, row: CheckpointRow) -> bool:
         if not self._filter:
             return True
         metadata: Any = codec.metadata(row)
@@ -229,8 +228,8 @@ class SQLAlchemySaver(_Saver):
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that the config names, or the latest of its thread and namespace."""
         at, codec = Address.of(config), self._codec
-        found = self.database.read(lambda c: units.get(c, codec, at))
-        return None if found is None else self._whole(found)
+        found = self.database.fast_read(lambda e: steps.get(e, codec, at))
+        return None if found is None else self._codec.whole(found)
 
     def list(
         self,
@@ -250,8 +249,8 @@ class SQLAlchemySaver(_Saver):
         """
         listing = _Listing(config, filter, before, limit)
         while listing.more:
-            for found in listing.take(*self.database.read(listing.page(self._codec))):
-                yield self._whole(found)
+            for found in listing.take(*self.database.fast_read(listing.page(self._codec))):
+                yield self._codec.whole(found)
 
     def put(
         self,
@@ -262,7 +261,7 @@ class SQLAlchemySaver(_Saver):
     ) -> RunnableConfig:
         """Save a checkpoint as the child of the one that the config names."""
         unit, saved = self._put(config, checkpoint, metadata, new_versions)
-        self.database.write(unit)
+        self.database.fast_write(unit)
         return saved
 
     def put_writes(
@@ -273,7 +272,7 @@ class SQLAlchemySaver(_Saver):
         task_path: str = "",
     ) -> None:
         """Save what a task wrote on top of the checkpoint that the config names."""
-        self.database.write(self._put_writes(config, writes, task_id, task_path), one_statement=True)
+        self.database.fast_write(self._put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread."""
@@ -316,7 +315,9 @@ class SQLAlchemySaver(_Saver):
         if not channels:
             return {}
         at, codec = Address.of(config), self._codec
-        return self._histories(channels, *self.database.read(lambda c: units.history(c, codec, at, channels)))
+        return self._histories(
+            channels, *self.database.fast_read(lambda e: steps.history(e, codec, at, channels))
+        )
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `get_tuple`."""
@@ -333,9 +334,9 @@ class SQLAlchemySaver(_Saver):
         """As `list`."""
         listing = _Listing(config, filter, before, limit)
         while listing.more:
-            page = await asyncio.to_thread(self.database.read, listing.page(self._codec))
+            page = await asyncio.to_thread(self.database.fast_read, listing.page(self._codec))
             for found in listing.take(*page):
-                yield self._whole(found)
+                yield self._codec.whole(found)
 
     async def aput(
         self,
@@ -346,7 +347,7 @@ class SQLAlchemySaver(_Saver):
     ) -> RunnableConfig:
         """As `put`."""
         unit, saved = self._put(config, checkpoint, metadata, new_versions)
-        await asyncio.to_thread(self.database.write, unit)
+        await asyncio.to_thread(self.database.fast_write, unit)
         return saved
 
     async def aput_writes(
@@ -358,7 +359,7 @@ class SQLAlchemySaver(_Saver):
     ) -> None:
         """As `put_writes`."""
         unit = self._put_writes(config, writes, task_id, task_path)
-        await asyncio.to_thread(self.database.write, unit, one_statement=True)
+        await asyncio.to_thread(self.database.fast_write, unit)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """As `delete_thread`."""
@@ -437,8 +438,8 @@ class AsyncSQLAlchemySaver(_Saver):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `SQLAlchemySaver.get_tuple`."""
         at, codec = Address.of(config), self._codec
-        found = await self.database.read(lambda c: units.get(c, codec, at))
-        return None if found is None else self._whole(found)
+        found = await self.database.fast_read(lambda e: steps.get(e, codec, at))
+        return None if found is None else self._codec.whole(found)
 
     async def alist(
         self,
@@ -451,8 +452,8 @@ class AsyncSQLAlchemySaver(_Saver):
         """As `SQLAlchemySaver.list`."""
         listing = _Listing(config, filter, before, limit)
         while listing.more:
-            for found in listing.take(*await self.database.read(listing.page(self._codec))):
-                yield self._whole(found)
+            for found in listing.take(*await self.database.fast_read(listing.page(self._codec))):
+                yield self._codec.whole(found)
 
     async def aput(
         self,
@@ -463,7 +464,7 @@ class AsyncSQLAlchemySaver(_Saver):
     ) -> RunnableConfig:
         """As `SQLAlchemySaver.put`."""
         unit, saved = self._put(config, checkpoint, metadata, new_versions)
-        await self.database.write(unit)
+        await self.database.fast_write(unit)
         return saved
 
     async def aput_writes(
@@ -474,7 +475,7 @@ class AsyncSQLAlchemySaver(_Saver):
         task_path: str = "",
     ) -> None:
         """As `SQLAlchemySaver.put_writes`."""
-        await self.database.write(self._put_writes(config, writes, task_id, task_path), one_statement=True)
+        await self.database.fast_write(self._put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """As `SQLAlchemySaver.delete_thread`."""
@@ -504,9 +505,8 @@ class AsyncSQLAlchemySaver(_Saver):
         if not channels:
             return {}
         at, codec = Address.of(config), self._codec
-        return self._histories(
-            channels, *await self.database.read(lambda c: units.history(c, codec, at, channels))
-        )
+        found = await self.database.fast_read(lambda e: steps.history(e, codec, at, channels))
+        return self._histories(channels, *found)
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `aget_tuple`, from another thread."""
@@ -523,8 +523,8 @@ class AsyncSQLAlchemySaver(_Saver):
         """As `alist`, from another thread."""
         listing = _Listing(config, filter, before, limit)
         while listing.more:
-            for found in listing.take(*self._from_thread(self.database.read(listing.page(self._codec)))):
-                yield self._whole(found)
+            for found in listing.take(*self._from_thread(self.database.fast_read(listing.page(self._codec)))):
+                yield self._codec.whole(found)
 
     def put(
         self,

@@ -7,11 +7,10 @@ the namespace, which grows with nesting; both are kept in full beside the checkp
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, String, Table
 
 from stellwerk.persistence.schema.columns import (
     TABLE_OPTIONS,
-    Moment,
     bytes_type,
     digest_type,
     key_type,
@@ -30,7 +29,7 @@ checkpoints = Table(
     Column("run_id", key_type()),
     Column("source", String(16)),
     Column("step", Integer),
-    Column("saved_at", Moment(), nullable=False),
+    Column("saved_at", BigInteger, nullable=False),  # microseconds since 1970, UTC
     Column("type", String(64)),
     Column("checkpoint", bytes_type(), nullable=False),
     Column("metadata_type", String(64)),

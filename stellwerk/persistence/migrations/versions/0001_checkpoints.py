@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from stellwerk.persistence.schema.columns import TABLE_OPTIONS, Moment, bytes_type, digest_type, key_type
+from stellwerk.persistence.schema.columns import TABLE_OPTIONS, bytes_type, digest_type, key_type
 
 revision = "0001"
 down_revision = None
@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("run_id", key_type()),
         sa.Column("source", sa.String(16)),
         sa.Column("step", sa.Integer),
-        sa.Column("saved_at", Moment(), nullable=False),
+        sa.Column("saved_at", sa.BigInteger, nullable=False),
         sa.Column("type", sa.String(64)),
         sa.Column("checkpoint", bytes_type(), nullable=False),
         sa.Column("metadata_type", sa.String(64)),

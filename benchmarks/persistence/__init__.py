@@ -1,0 +1,1 @@
+"""Checkpointers beside each other: what a step costs to save, to read and to keep."""

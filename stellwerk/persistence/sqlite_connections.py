@@ -1,0 +1,69 @@
+"""Connections to SQLite that stay open between calls: a pool's bookkeeping takes longer than a read."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar, cast
+
+from sqlalchemy import Engine
+from sqlalchemy.pool import StaticPool
+
+from stellwerk.persistence.executor import SQLiteExecutor, Wordings
+
+T = TypeVar("T")
+
+
+class SQLiteConnections:
+    """Idle connections of an engine; several threads may take one each."""
+
+    def __init__(self, engine: Engine, wordings: Wordings) -> None:
+        self._engine = engine
+        self._wordings = wordings
+        self._idle: list[sqlite3.Connection] = []
+        self._process = os.getpid()
+
+    def read(self, unit: Callable[[SQLiteExecutor], T]) -> T:
+        """Run a unit, each of its statements by itself."""
+        with self._taken() as connection:
+            return unit(SQLiteExecutor(connection, self._wordings))
+
+    def write(self, unit: Callable[[SQLiteExecutor], T]) -> T:
+        """Run a unit in a transaction."""
+        with self._taken() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = unit(SQLiteExecutor(connection, self._wordings))
+                connection.commit()
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.rollback()
+                raise
+            return result
+
+    def close(self) -> None:
+        """Close those that are idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _taken(self) -> Iterator[sqlite3.Connection]:
+        if self._process != os.getpid():  # SQLite forbids to carry a connection over a fork
+            self._idle, self._process = [], os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+    def _open(self) -> sqlite3.Connection:
+        pooled = self._engine.raw_connection()
+        connection = cast(sqlite3.Connection, pooled.driver_connection)
+        if not isinstance(self._engine.pool, StaticPool):
+            pooled.detach()  # or it would keep one of the pool's places
+        return connection
