@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,12 @@ class Thread:
         """Read the latest checkpoint and others by turns."""
         latest: Any = {"configurable": {"thread_id": "bench", "checkpoint_ns": ""}}
         chosen = [latest if index % 2 else random_.choice(self.configs) for index in range(count)]
-        return [_timed(lambda config=config: self.subject.get(config)) for config in chosen]
+        return [_timed(partial(self.subject.get, config)) for config in chosen]
 
     def list(self, count: int) -> list[float]:
         """List the newest checkpoints."""
         thread: Any = {"configurable": {"thread_id": "bench", "checkpoint_ns": ""}}
-        return [_timed(lambda: self.subject.list(thread, LISTED)) for _ in range(count)]
+        return [_timed(lambda: self.subject.newest(thread, LISTED)) for _ in range(count)]
 
 
 def measure(backend: str, mode: str, state: str, lengths: list[int], place: Path) -> list[dict[str, Any]]:
@@ -69,7 +70,7 @@ def measure(backend: str, mode: str, state: str, lengths: list[int], place: Path
             for thread in threads:
                 thread.grow(length - timed - len(thread.configs))
             samples: dict[str, dict[str, list[float]]] = {s.name: {} for s in subjects}
-            random_ = random.Random(length)  # noqa: S311
+            random_ = random.Random(length)
             for round_ in range(ROUNDS):
                 saves = timed // ROUNDS if round_ else timed - timed // ROUNDS * (ROUNDS - 1)
                 for thread in threads if round_ % 2 else reversed(threads):
@@ -87,9 +88,7 @@ def measure(backend: str, mode: str, state: str, lengths: list[int], place: Path
     return cells
 
 
-def _works(
-    thread: Thread, saves: int, random_: random.Random
-) -> list[tuple[str, Callable[[], list[float]]]]:
+def _works(thread: Thread, saves: int, random_: random.Random) -> list[tuple[str, Callable[[], list[float]]]]:
     return [
         ("put", lambda: thread.grow(saves)),
         ("get_tuple", lambda: thread.read(READS, random_)),
@@ -122,8 +121,9 @@ def _cell(
 
 def _line(cell: dict[str, Any]) -> str:
     unit, scale = ("MB", 1e-6) if cell["measure"] == "bytes" else ("ms", 1e3)
+    where = f"{cell['backend']:10} {cell['mode']:5} {cell['state']:12} {cell['checkpoints']:6}"
     return (
-        f"{cell['backend']:10} {cell['mode']:5} {cell['state']:12} {cell['checkpoints']:6} {cell['measure']:9} "
+        f"{where} {cell['measure']:9} "
         f"{cell['stellwerk'] * scale:9.2f} {cell['peer'] * scale:9.2f} {unit}  x {cell['ratio']:.2f}"
     )
 
@@ -151,7 +151,9 @@ def main() -> None:
                     cells += measure(backend, mode, state, lengths, Path(folder))
                     if arguments.json:
                         arguments.json.write_text(
-                            json.dumps({"command": "python -m benchmarks.persistence", "cells": cells}, indent=1)
+                            json.dumps(
+                                {"command": "python -m benchmarks.persistence", "cells": cells}, indent=1
+                            )
                         )
     print(markdown(cells))
 

@@ -11,7 +11,7 @@ _MEASURES = ("put", "get_tuple", "list", "bytes")
 def markdown(cells: Sequence[dict[str, Any]]) -> str:
     """One row for each thread; in each cell Stellwerk's figure, the peer's, and the ratio."""
     lines = [
-        "| database | state | checkpoints | put + put_writes, ms | get_tuple, ms | list of 20, ms | on disk, MB |",
+        "| database | state | checkpoints | save a step, ms | get_tuple, ms | list of 20, ms | on disk, MB |",
         "|---|---|---|---|---|---|---|",
     ]
     rows: dict[tuple[str, str, str, int], dict[str, dict[str, Any]]] = {}

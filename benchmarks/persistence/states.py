@@ -13,7 +13,22 @@ from langgraph.checkpoint.base.id import uuid6
 
 Step = tuple[Checkpoint, ChannelVersions, list[tuple[str, Any]]]
 NextVersion = Callable[[Any, None], Any]
-_WORDS = "revenue grew margin region cost quarter plan share staff order price market product year".split()
+_WORDS = [
+    "revenue",
+    "grew",
+    "margin",
+    "region",
+    "cost",
+    "quarter",
+    "plan",
+    "share",
+    "staff",
+    "order",
+    "price",
+    "market",
+    "product",
+    "year",
+]
 
 
 def small(step: int, random_: random.Random) -> dict[str, Any]:
@@ -25,7 +40,7 @@ def conversation(step: int, random_: random.Random) -> dict[str, Any]:
     """A conversation that grows by a message a step, up to 200, and then begins anew."""
     kept: list[AnyMessage] = []
     for index in range(step % 200 + 1):
-        words = _text(random.Random(step // 200 * 1000 + index), 40)  # noqa: S311
+        words = _text(random.Random(step // 200 * 1000 + index), 40)
         message = HumanMessage if index % 2 == 0 else AIMessage
         kept.append(message(words, id=f"{step // 200}-{index}"))
     return {"messages": kept, "counter": step}
@@ -45,7 +60,7 @@ STATES: dict[str, Callable[[int, random.Random], dict[str, Any]]] = {
 
 def steps(state: str, next_version: NextVersion) -> Iterator[Step]:
     """Checkpoints with the versions that are new in each, and the writes that led to them."""
-    random_ = random.Random(7)  # noqa: S311
+    random_ = random.Random(7)
     make, versions, last = STATES[state], dict[str, Any](), dict[str, Any]()
     step = 0
     while True:
@@ -73,4 +88,4 @@ def _text(random_: random.Random, words: int) -> str:
     return " ".join(random_.choice(_WORDS) for _ in range(words))
 
 
-_DOCUMENT = _text(random.Random(1), 170_000)[:1_000_000]  # noqa: S311
+_DOCUMENT = _text(random.Random(1), 170_000)[:1_000_000]

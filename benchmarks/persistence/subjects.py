@@ -27,12 +27,14 @@ SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 class Subject:
     """A checkpointer, called the same way whether it is sync or async."""
 
-    def __init__(self, name: str, saver: BaseCheckpointSaver[Any], size: Callable[[], int], loop: Any) -> None:
+    def __init__(
+        self, name: str, saver: BaseCheckpointSaver[Any], size: Callable[[], int], loop: Any
+    ) -> None:
         self.name, self.saver, self.size, self._loop = name, saver, size, loop
 
     def save(
         self, config: RunnableConfig, checkpoint: Checkpoint, new: ChannelVersions, step: int, writes: Any
-    ) -> RunnableConfig:
+    ) -> Any:
         """What a step of a graph saves: its tasks' writes, then its checkpoint."""
         metadata: Any = {"source": "loop", "step": step, "parents": {}, "run_id": "0"}
         if self._loop is None:
@@ -47,7 +49,7 @@ class Subject:
             return self.saver.get_tuple(config)
         return self._loop.run_until_complete(self.saver.aget_tuple(config))
 
-    def list(self, config: RunnableConfig, limit: int) -> list[Any]:
+    def newest(self, config: RunnableConfig, limit: int) -> Any:
         """The newest checkpoints."""
         if self._loop is None:
             return list(self.saver.list(config, limit=limit))
@@ -58,7 +60,7 @@ class Subject:
             await self.saver.aput_writes(config, writes, str(uuid4()), "~task")
         return await self.saver.aput(config, checkpoint, metadata, new)
 
-    async def _alist(self, config: Any, limit: int) -> list[Any]:
+    async def _alist(self, config: Any, limit: int) -> Any:
         return [found async for found in self.saver.alist(config, limit=limit)]
 
 

@@ -26,10 +26,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 
 from stellwerk.errors import DatabaseError
-from stellwerk.persistence.engine import async_engine, sync_engine
+from stellwerk.persistence.engine import async_engine, stop_preparing, sync_engine
 from stellwerk.persistence.executor import ConnectionExecutor, Executor, FastWrite, Wordings
 from stellwerk.persistence.migrate import upgrade
-from stellwerk.persistence.retry import passes
+from stellwerk.persistence.retry import lost_statement, passes
 from stellwerk.persistence.sqlite_connections import SQLiteConnections
 from stellwerk.persistence.urls import parse_url, shown
 
@@ -175,6 +175,9 @@ class Database:
                 pause = _pause(error, tries, time.monotonic() - started, self._allowed())
                 if pause is None:
                     raise database_error(self._engine.url, error) from error
+                if self._owned and lost_statement(error):
+                    stop_preparing(self._engine)
+                    self._engine.dispose()
                 tries += 1
                 time.sleep(pause)
             else:
@@ -315,6 +318,9 @@ class AsyncDatabase:
                 pause = _pause(error, tries, time.monotonic() - started, allowed)
                 if pause is None:
                     raise database_error(self._async.url, error) from error
+                if self._owned and lost_statement(error):
+                    stop_preparing(self._async.sync_engine)
+                    await self._async.dispose()
                 tries += 1
                 await asyncio.sleep(pause)
             else:

@@ -27,6 +27,17 @@ def async_engine(url: URL, pool_size: int) -> AsyncEngine:
     return create_async_engine(url, **_options(url, pool_size, asynchronous=True))
 
 
+def stop_preparing(engine: Engine) -> None:
+    """From now on, send PostgreSQL every statement in full; for connections still to be made."""
+
+    def unprepared(connection: Any, _: object) -> None:
+        driver = getattr(connection, "driver_connection", connection)
+        if hasattr(driver, "prepare_threshold"):
+            driver.prepare_threshold = None
+
+    event.listen(engine, "connect", unprepared)
+
+
 def _options(url: URL, pool_size: int, *, asynchronous: bool = False) -> dict[str, Any]:
     if is_memory(url):
         arguments = {"check_same_thread": False}
