@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from stellwerk.errors import ConfigurationError
@@ -47,12 +55,13 @@ class TierSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Read from `STELLWERK_TIERS`, `STELLWERK_MODELS` and `STELLWERK_DATABASE`; use `Settings.load()`.
+    """Read from the environment as `STELLWERK_TIERS` and so on; use `Settings.load()`.
 
     Args:
         tiers: cheapest first, as a JSON list; empty for the embedded ladder.
         models: of the embedded ladder, smallest first, as a JSON list.
         database: the SQLite file that holds runs, so that they can be resumed.
+        database_url: another database to hold them instead, as `postgresql://user:password@host/name`.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -64,6 +73,12 @@ class Settings(BaseSettings):
     database: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default_factory=lambda: platformdirs.user_data_path("stellwerk", appauthor=False) / "runs.sqlite"
     )
+    database_url: SecretStr | None = None
+
+    @property
+    def place(self) -> str | Path:
+        """Where runs are kept: a URL, whose password is in it, or a file."""
+        return self.database if self.database_url is None else self.database_url.get_secret_value()
 
     @classmethod
     def load(cls, **values: Any) -> Self:
