@@ -28,6 +28,7 @@ from sqlalchemy.pool import StaticPool
 from stellwerk.errors import DatabaseError
 from stellwerk.persistence.engine import async_engine, stop_preparing, sync_engine
 from stellwerk.persistence.executor import ConnectionExecutor, Executor, FastWrite, Wordings
+from stellwerk.persistence.group_commit import GroupCommit
 from stellwerk.persistence.migrate import upgrade
 from stellwerk.persistence.retry import lost_statement, passes
 from stellwerk.persistence.sqlite_connections import SQLiteConnections
@@ -203,6 +204,7 @@ class AsyncDatabase:
         if isinstance(engine, Engine):
             self._sync = Database(engine, owned=owned, patience=patience)
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stellwerk-sqlite")
+            self._group = GroupCommit(self._sync.fast_write, self._threads)
         else:
             self._engine = engine
             self._wordings = Wordings(engine.dialect)
@@ -267,7 +269,7 @@ class AsyncDatabase:
         """As `Database.fast_write`."""
         self.loop = asyncio.get_running_loop()
         if self._sync:
-            return await self._in_thread(self._sync.fast_write, unit)
+            return await self._group.write(unit)
         return await self.write(self._fast(unit), one_statement=unit.one_statement(self.dialect))
 
     async def close(self) -> None:

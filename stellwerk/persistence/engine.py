@@ -9,6 +9,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
+from stellwerk.persistence.executor import HotText
 from stellwerk.persistence.urls import is_memory
 
 _BUSY = 10.0  # seconds that SQLite waits for another process's write
@@ -56,24 +57,34 @@ def _options(url: URL, pool_size: int, *, asynchronous: bool = False) -> dict[st
             options["connect_args"] = {
                 "prepare_threshold": 1,
                 "connect_timeout": 10,
-                "cursor_factory": _binary_cursor(asynchronous),
+                "cursor_factory": _cursor_class(asynchronous),
             }
         case "mysql" | "mariadb":
             options["connect_args"] = {"connect_timeout": 10, "charset": "utf8mb4"}
     return options
 
 
-def _binary_cursor(asynchronous: bool) -> type[Any]:
-    """Cursors of psycopg that get values as they are: in text, a byte is sent as two digits."""
+def _cursor_class(asynchronous: bool) -> type[Any]:
+    """Cursors of psycopg for which `HotText` gets bytes as they are, and not as two digits each."""
     import psycopg
 
-    kind: Any = psycopg.AsyncCursor if asynchronous else psycopg.Cursor
+    if asynchronous:
 
-    def __init__(self: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807
-        kind.__init__(self, *arguments, **options)
-        self.format = psycopg.pq.Format.BINARY
+        class AsyncCursor(psycopg.AsyncCursor[Any]):
+            async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+                if isinstance(query, HotText):
+                    options["binary"] = True
+                return await super().execute(query, params, **options)
 
-    return type("BinaryCursor", (kind,), {"__init__": __init__})
+        return AsyncCursor
+
+    class Cursor(psycopg.Cursor[Any]):
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+            if isinstance(query, HotText):
+                options["binary"] = True
+            return super().execute(query, params, **options)
+
+    return Cursor
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -49,13 +49,19 @@ class FastWrite(Protocol):
         ...
 
 
+class HotText(str):
+    """The words of a hot statement, so that a cursor knows one."""
+
+    __slots__ = ()
+
+
 class Wording(NamedTuple):
     """A statement in a driver's words.
 
     `order` is that of its parameters, where they have no names; `fixed` are those that it brings along.
     """
 
-    text: str
+    text: HotText
     order: tuple[str, ...] | None
     fixed: dict[str, Any]
 
@@ -80,7 +86,7 @@ class Wordings:
             compiled: Any = statement.compile(dialect=self.dialect)
             order = compiled.positiontup
             fixed = {name: value for name, value in compiled.params.items() if value is not None}
-            known = Wording(str(compiled), None if order is None else tuple(order), fixed)
+            known = Wording(HotText(compiled), None if order is None else tuple(order), fixed)
             self._known[statement] = known
         return known
 

@@ -68,7 +68,7 @@ def _parse(url: str | URL | os.PathLike[str]) -> URL:
         return URL.create("sqlite", database=os.fspath(url))
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         scheme = url.partition("://")[0]
         raise ConfigurationError(
             f"the database URL {scheme}://... is malformed; it looks like postgresql://user@host:5432/name"

@@ -1,0 +1,113 @@
+"""Tables: made once, however many ask for them."""
+
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from stellwerk.errors import ConfigurationError, DatabaseError
+from stellwerk.persistence.migrate import HEAD, upgrade, version
+from stellwerk.persistence.saver import SQLAlchemySaver
+from stellwerk.persistence.schema.columns import metadata
+from tests.persistence.conftest import database
+
+SETUP = """
+import sys
+from stellwerk.persistence.saver import SQLAlchemySaver
+with SQLAlchemySaver.from_url(sys.argv[1]) as saver:
+    sys.stdin.readline()
+    saver.setup()
+    saver.get_tuple({"configurable": {"thread_id": "t"}})
+"""
+
+
+def test_ten_processes_set_up_at_once(shared_url: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SETUP, shared_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(10)
+    ]
+    outputs = [process.communicate("go\n", timeout=120) for process in processes]
+    assert [error for _, error in outputs] == [""] * 10
+    with SQLAlchemySaver.from_url(shared_url) as saver:
+        assert saver.database.read(version) == HEAD
+
+
+def test_head_is_the_newest_migration() -> None:
+    names = [entry.name for entry in files("stellwerk.persistence.migrations.versions").iterdir()]
+    assert max(name[:4] for name in names if name[:4].isdigit()) == HEAD
+
+
+def test_migrations_make_the_tables_that_the_code_declares(url: str) -> None:
+    with SQLAlchemySaver.from_url(url) as saver:
+        saver.setup()
+
+        def compare(connection: object) -> None:
+            inspector = inspect(connection)
+            for table in metadata.tables.values():
+                columns = {column["name"]: column for column in inspector.get_columns(table.name)}
+                assert columns.keys() == {column.name for column in table.c}, table.name
+                assert {name: c["nullable"] for name, c in columns.items()} == {
+                    column.name: column.nullable for column in table.c
+                }, table.name
+                key = inspector.get_pk_constraint(table.name)["constrained_columns"]
+                assert key == [column.name for column in table.primary_key], table.name
+                indexes = {index["name"] for index in inspector.get_indexes(table.name)}
+                assert indexes >= {index.name for index in table.indexes}, table.name
+
+        saver.database.read(compare)
+
+
+def test_each_earlier_version_is_brought_up_to_date(url: str) -> None:
+    for revision in [f"{number:04}" for number in range(1, int(HEAD) + 1)]:
+        with SQLAlchemySaver.from_url(url) as saver:
+            saver.database._ready.set()  # or the first call would go to the newest at once
+            saver.database.write(lambda connection, to=revision: upgrade(connection, to))  # type: ignore[misc]
+            assert saver.database.read(version) == revision
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    with database("sqlite", tmp_path) as url:
+        with SQLAlchemySaver.from_url(url) as saver:
+            saver.setup()
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE stellwerk_version SET version_num = '9999'"))
+        engine.dispose()
+        with (
+            SQLAlchemySaver.from_url(url) as saver,
+            pytest.raises(DatabaseError, match=r"of version 9999, and this Stellwerk knows .* upgrade it"),
+        ):
+            saver.get_tuple({"configurable": {"thread_id": "t"}})
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("oracle://scott:tiger@host/x", "'oracle' is not supported; use sqlite, postgresql, mysql, mariadb"),
+        ("mysql+aiomysql://u:tiger@h/x", "use asyncmy"),
+        ("postgresql://u:tiger@h:port/x", "malformed"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_named_without_its_password(url: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        SQLAlchemySaver.from_url(url)
+    assert "tiger" not in str(caught.value)
+
+
+def test_an_engine_of_the_caller_stays_open(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'own.sqlite'}")
+    with SQLAlchemySaver.from_engine(engine) as saver:
+        saver.setup()
+        assert saver.get_tuple({"configurable": {"thread_id": "t"}}) is None
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM stellwerk_checkpoints")).scalar() == 0
+    engine.dispose()
