@@ -93,6 +93,6 @@ def test_several_loops_may_share_one(tmp_path: Path) -> None:
 
 async def test_sync_methods_say_what_to_do_instead(tmp_path: Path) -> None:
     async with AsyncSQLAlchemySaver.from_url(tmp_path / "runs.sqlite") as saver:
-        with pytest.raises(Exception, match="await the method with an 'a' in front"):
+        with pytest.raises(Exception, match="await the method of the same name with an 'a' in front"):
             saver.get_tuple(config("t"))
         assert await asyncio.to_thread(saver.get_tuple, config("t")) is None
