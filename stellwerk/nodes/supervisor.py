@@ -13,6 +13,7 @@ from langgraph.types import Command
 
 from stellwerk.document import Document, as_documents
 from stellwerk.errors import ContextOverflowError, InputError, PlanError, TierError
+from stellwerk.nodes.lines import are_requests, lines_of
 from stellwerk.nodes.state import Failure, OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
 from stellwerk.outcome import Call, SubtaskResult, Usage
@@ -97,7 +98,7 @@ def plan_schema(workers: Mapping[str, Worker], max_subtasks: int, lines: Sequenc
     least, count = 1, len(lines)
     if count > 1:
         line = "|".join(map(str, range(count, 0, -1))) if count <= _MOST_LINES else "[1-9][0-9]*"
-        if all(line.endswith((".", "?", "!")) for line in lines):  # a list of questions, not wrapped prose
+        if are_requests(lines):
             least, max_subtasks = min(count, max_subtasks), min(2 * count, max_subtasks)
         instruction["pattern"] = f"^#({line})( #({line}))*(: .{{1,300}})?$"
     subtask = {
@@ -131,7 +132,7 @@ def _plan(
     max_subtasks: int,
     max_tokens: int,
 ) -> Any:
-    lines = _lines(task)
+    lines = lines_of(task)
     messages = plan_messages(lines, documents, workers)
     schema = plan_schema(workers, max_subtasks, lines)
     calls: list[Call] = []
@@ -240,10 +241,6 @@ def _example(workers: Sequence[Worker]) -> tuple[str, str]:
 def _head(text: str) -> str:
     head = " ".join(text[: 2 * _OUTLINE].split())
     return head if len(head) <= _OUTLINE else head[:_OUTLINE] + " ..."
-
-
-def _lines(task: str) -> list[str]:
-    return [line.strip() for line in task.splitlines() if line.strip()]
 
 
 def _expand(text: str, lines: Sequence[str]) -> Any:

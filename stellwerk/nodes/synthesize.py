@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.ledger import draw_up
+from stellwerk.nodes.lines import are_requests, lines_of
 from stellwerk.nodes.state import OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
 from stellwerk.outcome import Call, SubtaskResult, Usage
@@ -102,6 +103,8 @@ def _without_model(
     if synthesizer == "join" or any(result["status"] != "accepted" for result in results.values()):
         return join(task, plan, results)
     if synthesizer == "model":
+        if are_requests(lines_of(task)):  # who asks for several things wants the answer to each
+            return join(task, plan, results)
         sinks = plan.sinks()
         # One text at the end of the plan is the answer already; a model could only spoil it.
         alone = results[sinks[0].id]["value"] if len(sinks) == 1 else None

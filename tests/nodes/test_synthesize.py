@@ -18,13 +18,19 @@ def sync(request: pytest.FixtureRequest) -> bool:
 
 
 def merge(
-    synthesizer: Synthesizer, merger: Scripted, needs: Mapping[str, str], *, sync: bool, fail: str = ""
+    synthesizer: Synthesizer,
+    merger: Scripted,
+    needs: Mapping[str, str],
+    *,
+    sync: bool,
+    fail: str = "",
+    task: str = "Do it all",
 ) -> dict[str, Any]:
     """Run a plan whose results `merger` merges, where it is asked."""
     model = Scripted(reply=lambda messages: "no" if mark_of(messages) == fail else make(messages))
     tier = Tier(name="merger", model=merger, price=Price(output=1))
     graph = create_orchestrator([worker()], ladder(model), planner=tier, synthesizer=synthesizer).compile()
-    output: dict[str, Any] = run(graph, {"task": "Do it all", "plan": plan(**needs)}, sync=sync)
+    output: dict[str, Any] = run(graph, {"task": task, "plan": plan(**needs)}, sync=sync)
     return output
 
 
@@ -37,6 +43,12 @@ def test_a_model_merges_what_the_subtasks_gave(sync: bool) -> None:
         assert part in prompt
     assert output["ledger"]["by_worker"]["synthesize"]["calls"] == 1
     assert output["ledger"]["by_tier"]["merger"]["usd"] == pytest.approx(4 / 1e6)
+
+
+def test_a_list_of_questions_gets_an_answer_to_each(sync: bool) -> None:
+    task = "What was the revenue?\nWrite a line about it."
+    output = merge("model", Scripted(reply=not_asked), {"a": "", "b": "a"}, sync=sync, task=task)
+    assert output["answer"] == f"{job('a')}\nmade:a of nothing\n\n{job('b')}\nmade:b of a"
 
 
 def test_one_text_at_the_end_is_the_answer(sync: bool) -> None:
