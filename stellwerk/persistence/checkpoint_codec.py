@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from stellwerk.errors import DatabaseError, InputError
+from stellwerk.errors import DatabaseError, InputError, UntrustedDataError
 from stellwerk.persistence.schema.columns import MAX_KEY, digest, key, text
 
 _INLINE = 64  # characters; a row of its own costs more than repeating so little with every checkpoint
@@ -139,9 +139,9 @@ class Codec:
             "parent_id": None if at.checkpoint_id is None else key("checkpoint_id", at.checkpoint_id),
             "thread_id": at.thread_id.encode("utf-8", "surrogatepass"),
             "checkpoint_ns": at.checkpoint_ns.encode("utf-8", "surrogatepass"),
-            "run_id": _run_key(kept.get("run_id")),
-            "source": _short(kept.get("source")),
-            "step": _integer(kept.get("step")),
+            "run_id": run_key(kept.get("run_id")),
+            "source": short_source(kept.get("source")),
+            "step": small_step(kept.get("step")),
             "saved_at": datetime.now(UTC),
             "type": kind,
             "checkpoint": payload,
@@ -178,15 +178,37 @@ class Codec:
         return rows
 
     def record(self, row: Row) -> Record:
-        """A checkpoint's own row."""
+        """A checkpoint's own row.
+
+        Raises:
+            UntrustedDataError: if it holds no checkpoint.
+        """
         checkpoint = self._load(row.type, row.checkpoint)
-        ns, versions = text(row.checkpoint_ns), checkpoint["channel_versions"]
-        stored = checkpoint.pop(_BLOBS)
-        return Record(checkpoint, {name: blob_key(ns, name, versions[name]) for name in stored})
+        try:
+            ns, versions = text(row.checkpoint_ns), checkpoint["channel_versions"]
+            stored = checkpoint.pop(_BLOBS)
+            if not isinstance(checkpoint["channel_values"], dict):
+                raise TypeError("channel_values is no dict")
+            return Record(checkpoint, {name: blob_key(ns, name, versions[name]) for name in stored})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UntrustedDataError(
+                f"checkpoint {bytes(row.checkpoint_id)!r} of thread {bytes(row.thread_id)!r} is damaged "
+                f"({type(error).__name__}: {error}); go on from another checkpoint"
+            ) from error
 
     def metadata(self, row: Row) -> CheckpointMetadata:
-        """A checkpoint's metadata."""
-        return cast(CheckpointMetadata, self._load(row.metadata_type, row.metadata))
+        """A checkpoint's metadata.
+
+        Raises:
+            UntrustedDataError: if it is no dict.
+        """
+        metadata = self._load(row.metadata_type, row.metadata)
+        if not isinstance(metadata, dict):
+            raise UntrustedDataError(
+                f"the metadata of checkpoint {bytes(row.checkpoint_id)!r} is damaged: it is a "
+                f"{type(metadata).__name__}"
+            )
+        return cast(CheckpointMetadata, metadata)
 
     def value(self, row: Row) -> Any:
         """The value of a row of blobs or writes."""
@@ -248,21 +270,35 @@ def plain(value: Any) -> Any:
     return value
 
 
+def same(stored: Any, wanted: Any) -> bool:
+    """Whether a stored value is the wanted one. To Python, True is 1."""
+    if isinstance(stored, bool) or isinstance(wanted, bool):
+        return stored is wanted
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        return stored.keys() == wanted.keys() and all(same(stored[name], wanted[name]) for name in wanted)
+    if isinstance(stored, list) and isinstance(wanted, list):
+        return len(stored) == len(wanted) and all(map(same, stored, wanted))
+    return bool(stored == wanted)
+
+
 def _is_small(value: Any) -> bool:
     kind = type(value)  # exactly: a subclass, as an enum is, has to come back as what it was
     return value is None or kind in (bool, int, float) or (kind is str and len(value) <= _INLINE)
 
 
-def _run_key(run_id: Any) -> bytes | None:
+def run_key(run_id: Any) -> bytes | None:
+    """A run's id as a column; what is too long for a key is stood for by a digest."""
     if run_id is None:
         return None
     encoded = str(run_id).encode("utf-8", "surrogatepass")
     return encoded if len(encoded) <= MAX_KEY else digest(str(run_id))
 
 
-def _short(source: Any) -> str | None:
+def short_source(source: Any) -> str | None:
+    """What the column `source` can hold, or None."""
     return source if isinstance(source, str) and source.isascii() and 0 < len(source) <= 16 else None
 
 
-def _integer(step: Any) -> int | None:
+def small_step(step: Any) -> int | None:
+    """What the column `step` can hold, or None."""
     return step if type(step) is int and -(2**31) <= step < 2**31 else None

@@ -10,7 +10,15 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
-from stellwerk.persistence.checkpoint_codec import Address, Codec, Record, Row, in_order
+from stellwerk.persistence.checkpoint_codec import (
+    Address,
+    Codec,
+    Record,
+    Row,
+    in_order,
+    short_source,
+    small_step,
+)
 from stellwerk.persistence.insert import insert_or_keep, insert_or_update
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
 from stellwerk.persistence.schema.columns import text
@@ -119,9 +127,9 @@ def listing(
             conditions.append(c.checkpoint_id == at.checkpoint_id.encode("utf-8", "surrogatepass"))
     if before is not None:
         conditions.append(c.checkpoint_id < before.encode("utf-8", "surrogatepass"))
-    for name in ("source", "step"):
-        wanted = filter.get(name)
-        if type(wanted) is (str if name == "source" else int):
+    for name, fit in (("source", short_source), ("step", small_step)):
+        # A value that the column cannot hold is not for the database to compare: it may refuse to.
+        if (wanted := fit(filter.get(name))) is not None:
             conditions.append(or_(c[name] == wanted, c[name].is_(None)))
     if after is not None:
         conditions.append(

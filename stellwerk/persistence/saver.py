@@ -25,10 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stellwerk.errors import DatabaseError, InputError
 from stellwerk.persistence import checkpoint_units as units
-from stellwerk.persistence.checkpoint_codec import Address, Codec, Row, plain, thread_key
+from stellwerk.persistence.checkpoint_codec import Address, Codec, Row, plain, run_key, same, thread_key
 from stellwerk.persistence.checkpoint_units import Found
 from stellwerk.persistence.database import AsyncDatabase, Database
-from stellwerk.persistence.schema.columns import key
 from stellwerk.persistence.serde import Allowed, StrictEncryptedSerializer, StrictSerializer
 
 T = TypeVar("T")
@@ -161,7 +160,7 @@ class _Listing:
             return True
         metadata: Any = codec.metadata(row)
         # A key that is absent matches nothing, None included.
-        return all(metadata.get(name, _MISSING) == value for name, value in self._filter.items())
+        return all(same(metadata.get(name, _MISSING), value) for name, value in self._filter.items())
 
 
 class SQLAlchemySaver(_Saver):
@@ -281,7 +280,7 @@ class SQLAlchemySaver(_Saver):
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made."""
-        keys, codec = [key("run_id", str(run)) for run in run_ids], self._codec
+        keys, codec = _runs(run_ids), self._codec
         self.database.write(lambda c: units.delete_for_runs(c, codec, keys))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -482,7 +481,7 @@ class AsyncSQLAlchemySaver(_Saver):
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As `SQLAlchemySaver.delete_for_runs`."""
-        keys, codec = [key("run_id", str(run)) for run in run_ids], self._codec
+        keys, codec = _runs(run_ids), self._codec
         await self.database.write(lambda c: units.delete_for_runs(c, codec, keys))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -593,6 +592,12 @@ def _running() -> asyncio.AbstractEventLoop | None:
 def _copied(source: str, target: str) -> tuple[bytes, bytes, bytes]:
     name = str(target).encode("utf-8", "surrogatepass")
     return thread_key(str(source)), thread_key(str(target)), name
+
+
+def _runs(run_ids: Sequence[str]) -> list[bytes]:
+    if isinstance(run_ids, str):
+        raise InputError(f"run_ids is the single text {run_ids!r}; give a list")
+    return [name for run in run_ids if (name := run_key(run)) is not None]
 
 
 def _occupied(thread: str) -> InputError:
