@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, literal, or_, select, update
+from sqlalchemy import text as sql
 from sqlalchemy.sql import ColumnElement
 
+from stellwerk.errors import DatabaseError
 from stellwerk.persistence.checkpoint_codec import (
     Address,
     Codec,
@@ -65,11 +67,14 @@ def put_writes(connection: Connection, rows: list[dict[str, Any]], *, anew: bool
 
 def get(connection: Connection, codec: Codec, at: Address) -> Found | None:
     """The checkpoint at an address."""
-    row = _row(connection, at)
-    if row is None:
-        return None
-    record = codec.record(row)
-    stored = _blobs(connection, row.thread, record.blobs.values())
+    while True:
+        row = _row(connection, at)
+        if row is None:
+            return None
+        record = codec.record(row)
+        stored = _blobs(connection, row.thread, record.blobs.values())
+        if not _pruned(connection, row, record, stored):
+            break
     pending = connection.execute(
         _WRITES, {"thread": row.thread, "ns": row.ns, "checkpoint_id": row.checkpoint_id}
     ).all()
@@ -100,6 +105,7 @@ def page(
     found = [
         Found(row, record, stored[row.thread], pending.get((row.thread, row.ns, row.checkpoint_id), ()))
         for row, record in zip(chosen, records, strict=True)
+        if not _pruned(connection, row, record, stored[row.thread])
     ]
     return found, rows[-1] if rows else None
 
@@ -179,15 +185,22 @@ def copy_thread(connection: Connection, source: bytes, target: bytes, target_id:
 
     The copies are of no run: who undoes the run that made the source must not undo them.
     """
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        # Or a statement copies a checkpoint that was saved after the one before it copied the values.
+        connection.execute(sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
     changed = {
         "thread": literal(target, checkpoints.c.thread.type),
         "thread_id": literal(target_id, checkpoints.c.thread_id.type),
     }
-    for table in (blobs, writes, checkpoints):
+    # Checkpoints first: MySQL and MariaDB lock what they copy, so that no more are added or pruned.
+    for table in (checkpoints, blobs, writes):
         names = [c.name for c in table.c if c.name != "run_id"]
-        values = [changed.get(name, table.c[name]) for name in names]
-        rows = select(*values).where(table.c.thread == source)
-        connection.execute(insert(table).from_select(names, rows))
+        old = table.alias("old")
+        values = [changed.get(name, old.c[name]) for name in names]
+        rows = select(*values).where(old.c.thread == source)
+        # Kept, as what was committed is copied again where the answer to the commit was lost.
+        connection.execute(insert_or_keep(dialect, table).from_select(names, rows))
 
 
 def keep_latest(connection: Connection, codec: Codec, thread: bytes) -> None:
@@ -221,12 +234,19 @@ def history(
 ) -> tuple[dict[str, list[Row]], dict[str, tuple[Record, Row | None]]]:
     """What DeltaChannels are rebuilt from: per channel, the writes of the ancestors, oldest first, back to
     the nearest that has a value, and where it has one the record and the row of that value.
+
+    Raises:
+        DatabaseError: if the checkpoint is deleted before its ancestors are read; to go on with those that
+            are left would empty the state without a word.
     """
     row = _row(connection, at)
     collected: dict[str, list[Row]] = {channel: [] for channel in channels}
     seeds: dict[str, tuple[Record, Row | None]] = {}
     if row is None:
+        if at.checkpoint_id is not None:
+            raise _deleted(at.thread_id, at.checkpoint_id)
         return collected, seeds
+    head = row
     thread, ns, open_, walked = row.thread, row.ns, set(channels), {row.checkpoint_id}
     parent, ahead = row.parent_id, dict[bytes, Row]()
     while parent is not None and open_ and parent not in walked:
@@ -251,6 +271,9 @@ def history(
         parent = row.parent_id
     for rows in collected.values():
         rows.reverse()
+    lacking = any(value is None and name in record.blobs for name, (record, value) in seeds.items())
+    if (lacking or (open_ and parent is not None)) and _is_gone(connection, head):
+        raise _deleted(at.thread_id, text(head.checkpoint_id))
     return collected, seeds
 
 
@@ -259,6 +282,23 @@ def _row(connection: Connection, at: Address) -> Row | None:
         return connection.execute(_LATEST, at.keys).first()
     wanted = at.checkpoint_id.encode("utf-8", "surrogatepass")
     return connection.execute(_BY_ID, {**at.keys, "checkpoint_id": wanted}).first()
+
+
+def _pruned(connection: Connection, row: Row, record: Record, stored: Mapping[bytes, Row]) -> bool:
+    """Whether a checkpoint was deleted between the reading of its row and of its values."""
+    return any(name not in stored for name in record.blobs.values()) and _is_gone(connection, row)
+
+
+def _is_gone(connection: Connection, row: Row) -> bool:
+    named = {"thread": row.thread, "ns": row.ns, "checkpoint_id": row.checkpoint_id}
+    return connection.execute(_BY_ID, named).first() is None
+
+
+def _deleted(thread_id: str, checkpoint_id: str) -> DatabaseError:
+    return DatabaseError(
+        f"checkpoint {checkpoint_id} of thread {thread_id!r} is not there, or was deleted while it was read; "
+        "read the thread again"
+    )
 
 
 def _load(connection: Connection, thread: bytes, ns: bytes, checkpoint_id: bytes) -> Row:

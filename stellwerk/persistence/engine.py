@@ -29,9 +29,14 @@ def async_engine(url: URL, pool_size: int) -> AsyncEngine:
 
 def _options(url: URL, pool_size: int) -> dict[str, Any]:
     if is_memory(url):
-        return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+        return {
+            "poolclass": StaticPool,
+            "connect_args": {"check_same_thread": False},
+            "hide_parameters": True,
+        }
     # Nothing to reset: every transaction is ended here, and a rollback costs MySQL a round trip.
     options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_reset_on_return": None}
+    options["hide_parameters"] = True  # they are the state, and errors are logged
     match url.get_backend_name():
         case "sqlite":
             options["connect_args"] = {"check_same_thread": False, "timeout": _BUSY}
