@@ -96,8 +96,11 @@ class StrictSerializer(JsonPlusSerializer):
             if isinstance(cause, UntrustedDataError) or not isinstance(cause, Exception):
                 raise cause from None
             raise UntrustedDataError(
-                f"a stored value is damaged: {type(cause).__name__}: {str(cause)[:200]}"
+                f"a stored value is damaged: {type(cause).__name__}: {_brief(cause)}"
             ) from cause
+
+    def _is_allowed(self, module: str, name: str) -> bool:
+        return (module, name) in SAFE_MSGPACK_TYPES or (module, name) in self._allow
 
     def _build(self, code: int, payload: bytes) -> Any:
         if code == EXT_DELTA_SNAPSHOT:
@@ -106,11 +109,18 @@ class StrictSerializer(JsonPlusSerializer):
             return _array(*self._unpack(payload))
         if code not in _CONSTRUCTORS:
             raise UntrustedDataError(f"a stored value has the unknown type code {code}")
-        module, name, argument, *method = self._unpack(payload)
+        try:
+            module, name, argument, *method = self._unpack(payload)
+        except UntrustedDataError:
+            # Name the outermost: to allow it allows what is in its fields.
+            outer = _names(payload)
+            if outer and code != EXT_METHOD_SINGLE_ARG and not self._is_allowed(*outer):
+                raise _refused(*outer) from None
+            raise
         if code == EXT_METHOD_SINGLE_ARG:
             if (module, name, *method) not in SAFE_MSGPACK_METHODS:
                 raise _refused(module, f"{name}.{'.'.join(map(str, method))}")
-        elif (module, name) not in SAFE_MSGPACK_TYPES and (module, name) not in self._allow:
+        elif not self._is_allowed(module, name):
             raise _refused(module, name)
         try:
             cls: Any = getattr(importlib.import_module(module), name)
@@ -121,8 +131,16 @@ class StrictSerializer(JsonPlusSerializer):
             # LangGraph would go on with the bare fields; a state that changed its type is no state.
             raise UntrustedDataError(
                 f"a stored {module}.{name} cannot be built from what is stored ({type(error).__name__}: "
-                f"{str(error)[:200]}); was the class moved or changed?"
+                f"{_brief(error)}); was the class moved or changed?"
             ) from error
+
+
+def _names(payload: bytes) -> tuple[str, str] | None:
+    """Module and name of an object, of which nothing is built."""
+    match ormsgpack.unpackb(payload, ext_hook=lambda code, part: None, option=ormsgpack.OPT_NON_STR_KEYS):
+        case [str(module), str(name), *_]:
+            return module, name
+    return None
 
 
 class _GCM:
@@ -154,6 +172,10 @@ class _GCM:
 
 class StrictEncryptedSerializer(EncryptedSerializer):
     """Encrypts what is stored, and refuses to read what is not encrypted.
+
+    A value can neither be read nor made without the key, but it is not bound to its place: who can write to
+    the database can put one encrypted value in the place of another. Ids of threads, runs and tasks, and
+    names of channels, are not encrypted.
 
     Args:
         cipher: see `EncryptedSerializer`; `with_key` makes one.
@@ -212,6 +234,10 @@ def _refused(module: str, name: str) -> UntrustedDataError:
         f"a stored value is a {module}.{name}, which is not allowed to be built; "
         f"if it is yours, allow it: allow=[{name}]"
     )
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _construct(code: int, cls: Any, argument: Any, method: list[str]) -> Any:
