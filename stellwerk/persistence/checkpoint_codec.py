@@ -296,7 +296,8 @@ def run_key(run_id: Any) -> bytes | None:
 
 def short_source(source: Any) -> str | None:
     """What the column `source` can hold, or None."""
-    return source if isinstance(source, str) and source.isascii() and 0 < len(source) <= 16 else None
+    fits = isinstance(source, str) and source.isascii() and source.isprintable() and 0 < len(source) <= 16
+    return source if fits else None
 
 
 def small_step(step: Any) -> int | None:

@@ -21,7 +21,7 @@ from stellwerk.persistence.checkpoint_codec import (
     short_source,
     small_step,
 )
-from stellwerk.persistence.insert import insert_or_keep, insert_or_update
+from stellwerk.persistence.insert import check_size, insert_or_keep, insert_or_update
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
 from stellwerk.persistence.schema.columns import text
 
@@ -52,6 +52,7 @@ class Found:
 def put(connection: Connection, row: dict[str, Any], values: list[dict[str, Any]]) -> None:
     """Save a checkpoint and its new values. A value that is there stays: that of a version never changes."""
     dialect = connection.dialect.name
+    check_size(connection, [row["checkpoint"], row["metadata"], *(value["value"] for value in values)])
     if values:
         connection.execute(insert_or_keep(dialect, blobs), values)
     connection.execute(insert_or_update(dialect, checkpoints, _UPDATED), row)
@@ -60,6 +61,7 @@ def put(connection: Connection, row: dict[str, Any], values: list[dict[str, Any]
 def put_writes(connection: Connection, rows: list[dict[str, Any]], *, anew: bool) -> None:
     """Save a task's writes; those that are there already are written anew, or stay."""
     dialect = connection.dialect.name
+    check_size(connection, [row["value"] for row in rows])
     connection.execute(
         insert_or_update(dialect, writes, _WRITTEN) if anew else insert_or_keep(dialect, writes), rows
     )

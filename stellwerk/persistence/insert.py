@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Insert, Table
+from sqlalchemy import Connection, Insert, Table, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from stellwerk.errors import DatabaseError
+
+_LARGE = 500_000  # bytes; below, no server of today's is set so low that it matters
+_ESCAPED = b"\0\n\r\\'\"\x1a"  # bytes that the drivers of MySQL send as two
+
+
+def check_size(connection: Connection, values: Iterable[bytes]) -> None:
+    """See that a MySQL or MariaDB server takes these values: it drops the connection at one too large.
+
+    Raises:
+        DatabaseError: if one is too large; to send it again and again would not help.
+    """
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return
+    sizes = [len(v) + sum(v.count(byte) for byte in _ESCAPED) for v in values if len(v) > _LARGE]
+    if sizes:
+        limit: int = connection.execute(text("SELECT @@max_allowed_packet")).scalar_one()
+        if max(sizes) + 10_000 > limit:
+            raise DatabaseError(
+                f"a value of {max(sizes):,} bytes is more than the database server takes at once "
+                f"(max_allowed_packet is {limit:,}); raise that, or keep less in one channel"
+            )
 
 
 @lru_cache(maxsize=256)

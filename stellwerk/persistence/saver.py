@@ -122,7 +122,11 @@ class _Listing:
             raise InputError(f"limit is {limit!r}; give a whole number from 0, or None for all")
         self._at = None if config is None else Address.of(config)
         self._any_ns = config is not None and "checkpoint_ns" not in config["configurable"]
-        self._filter = plain(dict(filter or {}))
+        # A text is stored without its NULs in metadata: LangGraph drops them.
+        self._filter: dict[str, Any] = {
+            name: wanted.replace("\0", "") if isinstance(wanted, str) else plain(wanted)
+            for name, wanted in (filter or {}).items()
+        }
         self._before = None if before is None else Address.of(before).checkpoint_id
         self._left = limit
         self._after: Row | None = None
