@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from stellwerk.errors import DatabaseError, InputError
+from stellwerk.errors import DatabaseError, InputError, UntrustedDataError
 from stellwerk.persistence.schema.columns import MAX_KEY, digest, key, text
 
 _INLINE = 64  # characters; a row of its own costs more than repeating so little with every checkpoint
@@ -30,18 +30,10 @@ _BLOBS = "blobs"
 
 
 class CheckpointRow(NamedTuple):
-    """A row of `checkpoints`."""
+    """What a checkpoint's row holds besides its address."""
 
-    thread: bytes
-    ns: bytes
     checkpoint_id: bytes
     parent_id: bytes | None
-    thread_id: bytes
-    checkpoint_ns: bytes
-    run_id: bytes | None
-    source: str | None
-    step: int | None
-    saved_at: int
     type: str | None
     checkpoint: bytes
     metadata_type: str | None
@@ -49,22 +41,19 @@ class CheckpointRow(NamedTuple):
 
 
 class BlobRow(NamedTuple):
-    """A row of `blobs`."""
+    """A value."""
 
-    thread: bytes
     blob: bytes
     type: str | None
     value: bytes
 
 
 class WriteRow(NamedTuple):
-    """A row of `writes`."""
+    """A write on top of a checkpoint."""
 
-    thread: bytes
-    ns: bytes
     checkpoint_id: bytes
-    task_id: bytes
     idx: int
+    task_id: bytes
     task_path: bytes
     channel: bytes
     type: str | None
@@ -145,6 +134,7 @@ class Record:
 class Found:
     """The rows of a checkpoint."""
 
+    at: Address
     row: CheckpointRow
     record: Record
     blobs: Mapping[bytes, BlobRow]
@@ -190,9 +180,9 @@ class Codec:
             "parent_id": None if at.checkpoint_id is None else key("checkpoint_id", at.checkpoint_id),
             "thread_id": at.thread_id.encode("utf-8", "surrogatepass"),
             "checkpoint_ns": at.checkpoint_ns.encode("utf-8", "surrogatepass"),
-            "run_id": _run_key(kept.get("run_id")),
-            "source": _short(kept.get("source")),
-            "step": _integer(kept.get("step")),
+            "run_id": run_key(kept.get("run_id")),
+            "source": short_source(kept.get("source")),
+            "step": small_step(kept.get("step")),
             "saved_at": time.time_ns() // 1000,
             "type": kind,
             "checkpoint": payload,
@@ -228,16 +218,38 @@ class Codec:
             )
         return rows
 
-    def record(self, row: CheckpointRow) -> Record:
-        """A checkpoint's own row."""
+    def record(self, row: CheckpointRow, at: Address) -> Record:
+        """A checkpoint's own row.
+
+        Raises:
+            UntrustedDataError: if it holds no checkpoint.
+        """
         checkpoint = self._load(row.type, row.checkpoint)
-        ns, versions = text(row.checkpoint_ns), checkpoint["channel_versions"]
-        stored = checkpoint.pop(_BLOBS)
-        return Record(checkpoint, {name: blob_key(ns, name, versions[name]) for name in stored})
+        try:
+            ns, versions = at.checkpoint_ns, checkpoint["channel_versions"]
+            stored = checkpoint.pop(_BLOBS)
+            if not isinstance(checkpoint["channel_values"], dict):
+                raise TypeError("channel_values is no dict")
+            return Record(checkpoint, {name: blob_key(ns, name, versions[name]) for name in stored})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UntrustedDataError(
+                f"checkpoint {text(row.checkpoint_id)!r} of thread {at.thread_id!r} is damaged "
+                f"({type(error).__name__}: {error}); go on from another checkpoint"
+            ) from error
 
     def metadata(self, row: CheckpointRow) -> CheckpointMetadata:
-        """A checkpoint's metadata."""
-        return cast(CheckpointMetadata, self._load(row.metadata_type, row.metadata))
+        """A checkpoint's metadata.
+
+        Raises:
+            UntrustedDataError: if it is no dict.
+        """
+        metadata = self._load(row.metadata_type, row.metadata)
+        if not isinstance(metadata, dict):
+            raise UntrustedDataError(
+                f"the metadata of checkpoint {text(row.checkpoint_id)!r} is damaged: it is a "
+                f"{type(metadata).__name__}"
+            )
+        return cast(CheckpointMetadata, metadata)
 
     def value(self, row: BlobRow | WriteRow) -> Any:
         """The value of a row of blobs or writes."""
@@ -249,19 +261,19 @@ class Codec:
         Raises:
             DatabaseError: if a value is not there; LangGraph would go on with a state that lacks it.
         """
-        row, record = found.row, found.record
-        at = Address(text(row.thread_id), text(row.checkpoint_ns), text(row.checkpoint_id))
+        at, row, record = found.at, found.row, found.record
+        checkpoint_id = text(row.checkpoint_id)
         values = record.checkpoint["channel_values"]
         for channel, name in record.blobs.items():
             if name not in found.blobs:
                 raise DatabaseError(
-                    f"checkpoint {at.checkpoint_id} of thread {at.thread_id!r} lacks the value of channel "
+                    f"checkpoint {checkpoint_id} of thread {at.thread_id!r} lacks the value of channel "
                     f"{channel!r}: it was deleted, or never saved; go on from another checkpoint"
                 )
             values[channel] = self.value(found.blobs[name])
         parent = None if row.parent_id is None else at.config(text(row.parent_id))
         return CheckpointTuple(
-            at.config(text(row.checkpoint_id)),
+            at.config(checkpoint_id),
             cast(Checkpoint, record.checkpoint),
             self.metadata(row),
             parent,
@@ -307,6 +319,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+def same(stored: Any, wanted: Any) -> bool:
+    """Whether a stored value is the wanted one. To Python, True is 1."""
+    if isinstance(stored, bool) or isinstance(wanted, bool):
+        return stored is wanted
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        return stored.keys() == wanted.keys() and all(same(stored[name], wanted[name]) for name in wanted)
+    if isinstance(stored, list) and isinstance(wanted, list):
+        return len(stored) == len(wanted) and all(map(same, stored, wanted))
+    return bool(stored == wanted)
+
+
 def _is_small(value: Any) -> bool:
     if _is_atom(value):
         return True
@@ -321,16 +344,20 @@ def _is_atom(value: Any) -> bool:
     return value is None or kind in (bool, int, float) or (kind is str and len(value) <= _INLINE)
 
 
-def _run_key(run_id: Any) -> bytes | None:
+def run_key(run_id: Any) -> bytes | None:
+    """A run's id as a column; what is too long for a key is stood for by a digest."""
     if run_id is None:
         return None
     encoded = str(run_id).encode("utf-8", "surrogatepass")
     return encoded if len(encoded) <= MAX_KEY else digest(str(run_id))
 
 
-def _short(source: Any) -> str | None:
-    return source if isinstance(source, str) and source.isascii() and 0 < len(source) <= 16 else None
+def short_source(source: Any) -> str | None:
+    """What the column `source` can hold, or None."""
+    fits = isinstance(source, str) and source.isascii() and source.isprintable() and 0 < len(source) <= 16
+    return source if fits else None
 
 
-def _integer(step: Any) -> int | None:
+def small_step(step: Any) -> int | None:
+    """What the column `step` can hold, or None."""
     return step if type(step) is int and -(2**31) <= step < 2**31 else None

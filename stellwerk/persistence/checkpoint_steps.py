@@ -1,8 +1,8 @@
-"""What a step of a graph asks of the checkpointer: save and read checkpoints and writes."""
+"""What a step of a graph asks of the checkpointer: to save and to read checkpoints and writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,18 +10,20 @@ from sqlalchemy import (
     BindParameter,
     CompoundSelect,
     Insert,
+    Integer,
     Select,
     and_,
     bindparam,
-    literal_column,
+    cast,
     null,
-    or_,
     select,
+    text,
     union_all,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ColumnElement
 
+from stellwerk.errors import DatabaseError
 from stellwerk.persistence.checkpoint_codec import (
     Address,
     BlobRow,
@@ -37,39 +39,34 @@ from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
 
 _UPDATED = tuple(c.name for c in checkpoints.c if c.name not in ("thread", "ns", "checkpoint_id"))
 _WRITTEN = ("task_path", "channel", "type", "value")
-_ROWS = 16  # in one statement; more would be another statement for each number of rows
+_ROWS = 16  # in one statement; each number of rows is a statement of its own
+_BYTES = 1_000_000  # in one statement, unless a single row has more
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
+_LARGE = 500_000  # bytes; below, no server of today's is set so low that it matters
+_ESCAPED = b"\0\n\r\\'\"\x1a"  # bytes that the drivers of MySQL send as two
 
 _HERE = and_(checkpoints.c.thread == bindparam("thread"), checkpoints.c.ns == bindparam("ns"))
-_BY_ID = select(checkpoints).where(_HERE, checkpoints.c.checkpoint_id == bindparam("checkpoint_id"))
-_LATEST = select(checkpoints).where(_HERE).order_by(checkpoints.c.checkpoint_id.desc()).limit(1)
+_ID = bindparam("checkpoint_id", type_=checkpoints.c.checkpoint_id.type)
+_ROW = [checkpoints.c[name] for name in CheckpointRow._fields]
+_BY_ID = select(*_ROW).where(_HERE, checkpoints.c.checkpoint_id == _ID)
+_LATEST = select(*_ROW).where(_HERE).order_by(checkpoints.c.checkpoint_id.desc()).limit(1)
+_PACKET = text("SELECT @@max_allowed_packet")
 
 
-def _with_writes(query: Select[Any]) -> CompoundSelect[Any]:
-    """A checkpoint's row and its writes in one question; a write stands in columns of its types."""
-    found = query.cte("found")
-    here = and_(*(writes.c[name] == found.c[name] for name in ("thread", "ns", "checkpoint_id")))
-    w = writes.c
-    first = (
-        w.thread,
-        w.ns,
-        w.checkpoint_id,
-        w.task_id,
-        w.task_path,
-        w.channel,
-        null(),
-        null(),
-        w.idx,
-        null(),
-    )
+def _with_writes(found: Select[Any], checkpoint_id: ColumnElement[Any]) -> CompoundSelect[Any]:
+    """A checkpoint and its writes in one question; a write stands in columns of its types, as in `get`."""
+    c, w = found.subquery("found").c, writes.c
+    here = and_(w.thread == bindparam("thread"), w.ns == bindparam("ns"), w.checkpoint_id == checkpoint_id)
+    row = (c.checkpoint_id, c.parent_id, c.type, c.checkpoint, c.metadata, c.metadata_type)
     return union_all(
-        select(literal_column("0"), *found.c),
-        select(literal_column("1"), *first, w.type, w.value, null(), null()).where(here),
+        select(cast(null(), Integer), *row),
+        select(w.idx, w.task_id, w.task_path, w.type, w.value, w.channel, null()).where(here),
     )
 
 
-_LATEST_WITH_WRITES = _with_writes(_LATEST)
-_BY_ID_WITH_WRITES = _with_writes(_BY_ID)
+_LATEST_ID = _LATEST.with_only_columns(checkpoints.c.checkpoint_id).scalar_subquery()
+_LATEST_WITH_WRITES = _with_writes(_LATEST, _LATEST_ID)
+_BY_ID_WITH_WRITES = _with_writes(_BY_ID, _ID)
 
 
 class Save:
@@ -79,14 +76,18 @@ class Save:
         self._row, self._values = row, values
 
     def __call__(self, executor: Executor) -> None:
-        """Save."""
+        """Save.
+
+        Raises:
+            DatabaseError: if a value is larger than the server takes.
+        """
         values = self._values
+        _check_size(executor, [self._row["checkpoint"], self._row["metadata"], *(v["value"] for v in values)])
         if self.one_statement(executor.dialect):
             parameters = {**numbered([self._row]), **_prefixed(values)}
             executor.change(_save(executor.dialect, len(values)), parameters)
             return
-        for start in range(0, len(values), _ROWS):
-            part = values[start : start + _ROWS]
+        for part in _batches(values):
             executor.change(insert_rows(executor.dialect, blobs, len(part)), numbered(part))
         executor.change(_save(executor.dialect, 0), numbered([self._row]))
 
@@ -99,39 +100,45 @@ class SaveWrites:
     """Saves a task's writes; those that are there already are written anew, or stay."""
 
     def __init__(self, rows: list[dict[str, Any]], *, anew: bool) -> None:
-        self._rows, self._columns = rows, _WRITTEN if anew else ()
+        self._parts, self._columns = list(_batches(rows)), _WRITTEN if anew else ()
 
     def __call__(self, executor: Executor) -> None:
-        """Save."""
-        for start in range(0, len(self._rows), _ROWS):
-            part = self._rows[start : start + _ROWS]
+        """Save.
+
+        Raises:
+            DatabaseError: if a value is larger than the server takes.
+        """
+        _check_size(executor, [row["value"] for part in self._parts for row in part])
+        for part in self._parts:
             executor.change(insert_rows(executor.dialect, writes, len(part), self._columns), numbered(part))
 
     def one_statement(self, dialect: str) -> bool:
         """Unless there are many."""
-        return len(self._rows) <= _ROWS
+        return len(self._parts) <= 1
 
 
 def get(executor: Executor, codec: Codec, at: Address) -> Found | None:
     """The checkpoint at an address."""
+    keys = at.keys
     if at.checkpoint_id is None:
-        rows = executor.fetch(_LATEST_WITH_WRITES, at.keys)
+        rows = executor.fetch(_LATEST_WITH_WRITES, keys)
     else:
-        wanted = at.checkpoint_id.encode("utf-8", "surrogatepass")
-        rows = executor.fetch(_BY_ID_WITH_WRITES, {**at.keys, "checkpoint_id": wanted})
-    row, pending = None, []
-    for kind, *columns in rows:
-        if kind:
-            thread, ns, checkpoint_id, task_id, task_path, channel, _, _, idx, _, type_, value, _, _ = columns
-            pending.append(
-                WriteRow(thread, ns, checkpoint_id, task_id, idx, task_path, channel, type_, value)
-            )
+        rows = executor.fetch(_BY_ID_WITH_WRITES, {**keys, "checkpoint_id": _encoded(at.checkpoint_id)})
+    head: CheckpointRow | None = None
+    pending: list[tuple[Any, ...]] = []
+    for idx, first, second, kind, value, third, metadata_kind in rows:
+        if idx is None:
+            head = CheckpointRow(first, second, kind, value, metadata_kind, third)
         else:
-            row = CheckpointRow._make(columns)
-    if row is None:
+            pending.append((idx, first, second, third, kind, value))
+    if head is None:
         return None
-    record = codec.record(row)
-    return Found(row, record, blobs_of(executor, row.thread, record.blobs.values()), pending)
+    record = codec.record(head, at)
+    stored = blobs_of(executor, keys["thread"], record.blobs.values()) if record.blobs else {}
+    if len(stored) < len(record.blobs) and _is_gone(executor, keys, head.checkpoint_id):
+        return get(executor, codec, at)  # deleted in between; another may be the latest now
+    written = [WriteRow(head.checkpoint_id, *write) for write in pending]
+    return Found(at, head, record, stored, written)
 
 
 def find(executor: Executor, at: Address) -> CheckpointRow | None:
@@ -139,70 +146,8 @@ def find(executor: Executor, at: Address) -> CheckpointRow | None:
     if at.checkpoint_id is None:
         rows = executor.fetch(_LATEST, at.keys)
     else:
-        wanted = at.checkpoint_id.encode("utf-8", "surrogatepass")
-        rows = executor.fetch(_BY_ID, {**at.keys, "checkpoint_id": wanted})
+        rows = executor.fetch(_BY_ID, {**at.keys, "checkpoint_id": _encoded(at.checkpoint_id)})
     return CheckpointRow._make(rows[0]) if rows else None
-
-
-class Page:
-    """A page of checkpoints, newest first.
-
-    What the filter says of `source` and `step` narrows the rows; `keep` decides.
-    """
-
-    def __init__(
-        self,
-        at: Address | None,
-        *,
-        any_ns: bool,
-        filter: Mapping[str, Any],
-        before: str | None,
-        after: CheckpointRow | None,
-        size: int,
-        keep: Callable[[CheckpointRow], bool],
-    ) -> None:
-        given: dict[str, Any] = {"size": size}
-        if at is not None:
-            given["thread"] = at.keys["thread"]
-            if not any_ns:
-                given["ns"] = at.keys["ns"]
-            if at.checkpoint_id is not None:
-                given["checkpoint_id"] = at.checkpoint_id.encode("utf-8", "surrogatepass")
-        if before is not None:
-            given["before"] = before.encode("utf-8", "surrogatepass")
-        if type(filter.get("source")) is str:
-            given["source"] = filter["source"]
-        if type(step := filter.get("step")) is int and abs(step) < 2**31:
-            given["step"] = step
-        if after is not None:
-            given |= {
-                "after": after.checkpoint_id,
-                "after_thread": after.thread,
-                "after_ns": after.ns,
-            }
-        self._given = given
-        self._keep = keep
-
-    def read(self, executor: Executor, codec: Codec) -> tuple[list[Found], CheckpointRow | None]:
-        """The checkpoints that are kept, and the page's last row, to go on from."""
-        query = _page(frozenset(self._given))
-        rows = [CheckpointRow._make(row) for row in executor.fetch(query, self._given)]
-        chosen = [(row, codec.record(row)) for row in rows if self._keep(row)]
-        names: dict[bytes, dict[bytes, None]] = {}
-        ids: dict[tuple[bytes, bytes], list[bytes]] = {}
-        for row, record in chosen:
-            names.setdefault(row.thread, {}).update(dict.fromkeys(record.blobs.values()))
-            ids.setdefault((row.thread, row.ns), []).append(row.checkpoint_id)
-        stored = {thread: blobs_of(executor, thread, wanted) for thread, wanted in names.items()}
-        pending: dict[tuple[bytes, bytes, bytes], list[WriteRow]] = {}
-        for (thread, ns), wanted in ids.items():
-            for write in writes_of(executor, thread, ns, wanted):
-                pending.setdefault((thread, ns, write.checkpoint_id), []).append(write)
-        found = [
-            Found(row, record, stored[row.thread], pending.get((row.thread, row.ns, row.checkpoint_id), ()))
-            for row, record in chosen
-        ]
-        return found, rows[-1] if rows else None
 
 
 def history(
@@ -212,20 +157,26 @@ def history(
 
     Per channel the writes of the ancestors, oldest first, back to the nearest that has a value; and where
     one has, its record and the row of the value.
+
+    Raises:
+        DatabaseError: if the checkpoint is deleted before its ancestors are read; to go on with those that
+            are left would empty the state without a word.
     """
-    row = find(executor, at)
+    head = find(executor, at)
     collected: dict[str, list[WriteRow]] = {channel: [] for channel in channels}
     seeds: dict[str, tuple[Record, BlobRow | None]] = {}
-    if row is None:
+    if head is None:
+        if at.checkpoint_id is not None:
+            raise _deleted(at, at.checkpoint_id)
         return collected, seeds
-    thread, ns, open_, walked = row.thread, row.ns, set(channels), {row.checkpoint_id}
-    parent, ahead = row.parent_id, dict[bytes, CheckpointRow]()
+    open_, walked = set(channels), {head.checkpoint_id}
+    parent, ahead = head.parent_id, dict[bytes, CheckpointRow]()
     pending: dict[bytes, list[WriteRow]] = {}
     while parent is not None and open_ and parent not in walked:
         walked.add(parent)
         if parent not in ahead:
-            ahead, pending = _ancestors(executor, thread, ns, parent), {}
-            for write in writes_of(executor, thread, ns, list(ahead)):
+            ahead, pending = _ancestors(executor, at, parent), {}
+            for write in writes_of(executor, at.keys, list(ahead)):
                 pending.setdefault(write.checkpoint_id, []).append(write)
         if parent not in ahead:
             break
@@ -233,15 +184,18 @@ def history(
         for write in reversed(codec.in_order(pending.get(parent, ()))):
             if (channel := codec.channel(write)) in open_:
                 collected[channel].append(write)
-        record = codec.record(row)
+        record = codec.record(row, at)
         for channel in [channel for channel in open_ if record.has(channel)]:
             name = record.blobs.get(channel)
-            stored = {} if name is None else blobs_of(executor, thread, [name])
+            stored = {} if name is None else blobs_of(executor, at.keys["thread"], [name])
             seeds[channel] = (record, None if name is None else stored.get(name))
             open_.discard(channel)
         parent = row.parent_id
     for found in collected.values():
         found.reverse()
+    lacking = any(value is None and name in record.blobs for name, (record, value) in seeds.items())
+    if (lacking or (open_ and parent is not None)) and _is_gone(executor, at.keys, head.checkpoint_id):
+        raise _deleted(at, head.checkpoint_id.decode("utf-8", "replace"))
     return collected, seeds
 
 
@@ -250,24 +204,74 @@ def blobs_of(executor: Executor, thread: bytes, names: Iterable[bytes]) -> dict[
     found: dict[bytes, BlobRow] = {}
     for part in _parts(list(names)):
         rows = executor.fetch(_blobs(len(part)), {"thread": thread, **_listed(part)})
-        found |= {row[1]: BlobRow._make(row) for row in rows}
+        found |= {row[0]: BlobRow._make(row) for row in rows}
     return found
 
 
-def writes_of(executor: Executor, thread: bytes, ns: bytes, ids: Sequence[bytes]) -> list[WriteRow]:
-    """The writes on top of some checkpoints."""
+def writes_of(executor: Executor, keys: Mapping[str, Any], ids: Sequence[bytes]) -> list[WriteRow]:
+    """The writes on top of some checkpoints of a thread and namespace."""
     found: list[WriteRow] = []
     for part in _parts(list(ids)):
-        rows = executor.fetch(_writes(len(part)), {"thread": thread, "ns": ns, **_listed(part)})
+        rows = executor.fetch(_writes(len(part)), {**keys, **_listed(part)})
         found += map(WriteRow._make, rows)
     return found
 
 
-def _ancestors(executor: Executor, thread: bytes, ns: bytes, start: bytes) -> dict[bytes, CheckpointRow]:
+def is_gone(executor: Executor, at: Address, checkpoint_id: bytes) -> bool:
+    """Whether a checkpoint was deleted."""
+    return _is_gone(executor, at.keys, checkpoint_id)
+
+
+def _is_gone(executor: Executor, keys: Mapping[str, Any], checkpoint_id: bytes) -> bool:
+    return not executor.fetch(_BY_ID, {**keys, "checkpoint_id": checkpoint_id})
+
+
+def _deleted(at: Address, checkpoint_id: str) -> DatabaseError:
+    return DatabaseError(
+        f"checkpoint {checkpoint_id} of thread {at.thread_id!r} is not there, or was deleted while it was "
+        "read; read the thread again"
+    )
+
+
+def _ancestors(executor: Executor, at: Address, start: bytes) -> dict[bytes, CheckpointRow]:
     # Mostly the next rows downwards; a parent whose id sorts above its child's is asked for by name.
-    given = {"thread": thread, "ns": ns, "up_to": start, "size": 64}
-    rows = map(CheckpointRow._make, executor.fetch(_page(frozenset(given)), given))
-    return {row.checkpoint_id: row for row in rows}
+    rows = executor.fetch(_ANCESTORS, {**at.keys, "checkpoint_id": start})
+    return {row.checkpoint_id: row for row in map(CheckpointRow._make, rows)}
+
+
+_ANCESTORS = (
+    select(*_ROW)
+    .where(_HERE, checkpoints.c.checkpoint_id <= _ID)
+    .order_by(checkpoints.c.checkpoint_id.desc())
+    .limit(64)
+)
+
+
+def _check_size(executor: Executor, values: Iterable[bytes]) -> None:
+    """See that a MySQL or MariaDB server takes these values: it drops the connection at one too large."""
+    if executor.dialect not in ("mysql", "mariadb"):
+        return
+    sizes = [len(v) + sum(v.count(byte) for byte in _ESCAPED) for v in values if len(v) > _LARGE]
+    if sizes:
+        limit: int = executor.fetch(_PACKET, {})[0][0]
+        if max(sizes) + 10_000 > limit:
+            raise DatabaseError(
+                f"a value of {max(sizes):,} bytes is more than the database server takes at once "
+                f"(max_allowed_packet is {limit:,}); raise that, or keep less in one channel"
+            )
+
+
+def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        if batch and (len(batch) == _ROWS or size + len(row["value"]) > _BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += len(row["value"])
+    if batch:
+        yield batch
 
 
 def _parts(items: list[bytes]) -> Iterable[list[bytes]]:
@@ -289,42 +293,15 @@ def _one_of(column: ColumnElement[Any], count: int) -> ColumnElement[bool]:
 
 @lru_cache(maxsize=len(_SIZES))
 def _blobs(count: int) -> Select[Any]:
-    return select(blobs).where(blobs.c.thread == bindparam("thread"), _one_of(blobs.c.blob, count))
+    columns = [blobs.c[name] for name in BlobRow._fields]
+    return select(*columns).where(blobs.c.thread == bindparam("thread"), _one_of(blobs.c.blob, count))
 
 
 @lru_cache(maxsize=len(_SIZES))
 def _writes(count: int) -> Select[Any]:
+    columns = [writes.c[name] for name in WriteRow._fields]
     here = and_(writes.c.thread == bindparam("thread"), writes.c.ns == bindparam("ns"))
-    return select(writes).where(here, _one_of(writes.c.checkpoint_id, count))
-
-
-@lru_cache(maxsize=128)
-def _page(given: frozenset[str]) -> Select[Any]:
-    c = checkpoints.c
-    conditions: list[ColumnElement[bool]] = [
-        c[name] == bindparam(name) for name in ("thread", "ns", "checkpoint_id") if name in given
-    ]
-    conditions += [
-        or_(c[name] == bindparam(name), c[name].is_(None)) for name in ("source", "step") if name in given
-    ]
-    if "before" in given:
-        conditions.append(c.checkpoint_id < bindparam("before"))
-    if "up_to" in given:
-        conditions.append(c.checkpoint_id <= bindparam("up_to"))
-    order = [c.checkpoint_id.desc(), c.thread, c.ns]
-    if "after" in given and {"thread", "ns"} <= given:
-        conditions.append(c.checkpoint_id < bindparam("after"))
-        order = order[:1]
-    elif "after" in given:
-        same = c.checkpoint_id == bindparam("after")
-        beyond = or_(
-            c.thread > bindparam("after_thread"),
-            and_(c.thread == bindparam("after_thread"), c.ns > bindparam("after_ns")),
-        )
-        conditions.append(or_(c.checkpoint_id < bindparam("after"), and_(same, beyond)))
-    elif {"thread", "ns"} <= given:
-        order = order[:1]
-    return select(checkpoints).where(*conditions).order_by(*order).limit(bindparam("size"))
+    return select(*columns).where(here, _one_of(writes.c.checkpoint_id, count))
 
 
 @lru_cache(maxsize=128)
@@ -341,3 +318,7 @@ def _save(dialect: str, values: int) -> Insert:
 
 def _prefixed(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {f"blob_{name}_{index}": value for index, row in enumerate(rows) for name, value in row.items()}
+
+
+def _encoded(checkpoint_id: str) -> bytes:
+    return checkpoint_id.encode("utf-8", "surrogatepass")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, literal, select, update
+from sqlalchemy import Connection, delete, literal, select, update
+from sqlalchemy import text as sql
 
-from stellwerk.persistence.checkpoint_codec import CheckpointRow, Codec
+from stellwerk.persistence.checkpoint_codec import Address, CheckpointRow, Codec
+from stellwerk.persistence.insert import insert_or_keep
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
 from stellwerk.persistence.schema.columns import text
 
 _CHUNK = 500  # keys in one statement
+_PLACED = [checkpoints.c[name] for name in ("thread_id", "checkpoint_ns", *CheckpointRow._fields)]
+_Placed = tuple[Address, CheckpointRow]
 
 
 def delete_thread(connection: Connection, thread: bytes) -> None:
@@ -49,15 +53,22 @@ def copy_thread(connection: Connection, source: bytes, target: bytes, target_id:
 
     The copies are of no run: who undoes the run that made the source must not undo them.
     """
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        # Or a statement copies a checkpoint that was saved after the one before it copied the values.
+        connection.execute(sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
     changed = {
         "thread": literal(target, checkpoints.c.thread.type),
         "thread_id": literal(target_id, checkpoints.c.thread_id.type),
     }
-    for table in (blobs, writes, checkpoints):
+    # Checkpoints first: MySQL and MariaDB lock what they copy, so that no more are added or pruned.
+    for table in (checkpoints, blobs, writes):
         names = [c.name for c in table.c if c.name != "run_id"]
-        values = [changed.get(name, table.c[name]) for name in names]
-        rows = select(*values).where(table.c.thread == source)
-        connection.execute(insert(table).from_select(names, rows))
+        old = table.alias("old")
+        values = [changed.get(name, old.c[name]) for name in names]
+        rows = select(*values).where(old.c.thread == source)
+        # Kept, as what was committed is copied again where the answer to the commit was lost.
+        connection.execute(insert_or_keep(dialect, table).from_select(names, rows))
 
 
 def keep_latest(connection: Connection, codec: Codec, thread: bytes) -> None:
@@ -86,24 +97,28 @@ def keep_latest(connection: Connection, codec: Codec, thread: bytes) -> None:
     _collect(connection, codec, thread, before)
 
 
-def _load(connection: Connection, thread: bytes, ns: bytes, checkpoint_id: bytes) -> CheckpointRow:
+def _load(connection: Connection, thread: bytes, ns: bytes, checkpoint_id: bytes) -> _Placed:
     c = checkpoints.c
-    query = select(checkpoints).where(c.thread == thread, c.ns == ns, c.checkpoint_id == checkpoint_id)
-    return CheckpointRow._make(connection.execute(query).one())
+    query = select(*_PLACED).where(c.thread == thread, c.ns == ns, c.checkpoint_id == checkpoint_id)
+    return _placed(connection.execute(query).one())
 
 
-def _finished_calls(codec: Codec, heads: Mapping[bytes, CheckpointRow]) -> set[bytes]:
+def _placed(row: Sequence[Any]) -> _Placed:
+    return Address(text(row[0]), text(row[1]), None), CheckpointRow._make(row[2:])
+
+
+def _finished_calls(codec: Codec, heads: Mapping[bytes, _Placed]) -> set[bytes]:
     """Namespaces of subgraph calls whose root checkpoint is saved, and is not the latest.
 
     A call's namespace ends with its task's id, after a colon; that of a subgraph with a memory of its
     own does not, and outlives its calls.
     """
-    root = next((text(row.checkpoint_id) for row in heads.values() if not text(row.checkpoint_ns)), None)
+    root = next((text(row.checkpoint_id) for at, row in heads.values() if not at.checkpoint_ns), None)
     if root is None:
         return set()
     finished = set()
-    for ns, row in heads.items():
-        if ":" in text(row.checkpoint_ns):
+    for ns, (at, row) in heads.items():
+        if ":" in at.checkpoint_ns:
             started = (codec.metadata(row).get("parents") or {}).get("")
             # Ids are in order of time: an older root is saved, or was before it was pruned.
             if started is not None and started < root:
@@ -112,17 +127,18 @@ def _finished_calls(codec: Codec, heads: Mapping[bytes, CheckpointRow]) -> set[b
 
 
 def _needed(
-    connection: Connection, codec: Codec, head: CheckpointRow, parents: Mapping[bytes, bytes | None]
+    connection: Connection, codec: Codec, head: _Placed, parents: Mapping[bytes, bytes | None]
 ) -> set[bytes]:
     """The head, and its ancestors back to the nearest that has a value of each DeltaChannel."""
-    record = codec.record(head)
-    counters = codec.metadata(head).get("counters_since_delta_snapshot") or {}
+    at, row = head
+    record = codec.record(row, at)
+    counters = codec.metadata(row).get("counters_since_delta_snapshot") or {}
     open_ = {channel for channel in counters if not record.has(channel)}
-    kept = {head.checkpoint_id}
-    parent = parents[head.checkpoint_id]
+    kept = {row.checkpoint_id}
+    parent = parents[row.checkpoint_id]
     while open_ and parent is not None and parent in parents and parent not in kept:
         kept.add(parent)
-        ancestor = codec.record(_load(connection, head.thread, head.ns, parent))
+        ancestor = codec.record(_load(connection, at.keys["thread"], at.keys["ns"], parent)[1], at)
         open_ = {channel for channel in open_ if not ancestor.has(channel)}
         parent = parents[parent]
     return kept
@@ -144,10 +160,10 @@ def _blob_names(connection: Connection, thread: bytes) -> set[bytes]:
 
 def _collect(connection: Connection, codec: Codec, thread: bytes, names: set[bytes]) -> None:
     """Delete those values that no checkpoint has."""
-    c = checkpoints.c
     unused = set(names)
-    for row in connection.execute(select(checkpoints).where(c.thread == thread)):
-        unused -= set(codec.record(CheckpointRow._make(row)).blobs.values())
+    for found in connection.execute(select(*_PLACED).where(checkpoints.c.thread == thread)):
+        at, row = _placed(found)
+        unused -= set(codec.record(row, at).blobs.values())
     for chunk in _chunks(sorted(unused)):
         connection.execute(delete(blobs).where(blobs.c.thread == thread, blobs.c.blob.in_(chunk)))
 

@@ -61,7 +61,7 @@ class Wording(NamedTuple):
     `order` is that of its parameters, where they have no names; `fixed` are those that it brings along.
     """
 
-    text: HotText
+    text: str
     order: tuple[str, ...] | None
     fixed: dict[str, Any]
 
@@ -86,7 +86,8 @@ class Wordings:
             compiled: Any = statement.compile(dialect=self.dialect)
             order = compiled.positiontup
             fixed = {name: value for name, value in compiled.params.items() if value is not None}
-            known = Wording(HotText(compiled), None if order is None else tuple(order), fixed)
+            kind = HotText if self.dialect.driver.startswith("psycopg") else str  # asyncpg takes no other
+            known = Wording(kind(compiled), None if order is None else tuple(order), fixed)
             self._known[statement] = known
         return known
 

@@ -26,16 +26,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from stellwerk.errors import DatabaseError, InputError
 from stellwerk.persistence import checkpoint_steps as steps
 from stellwerk.persistence import checkpoint_units as units
-from stellwerk.persistence.checkpoint_codec import Address, CheckpointRow, Codec, Found, plain, thread_key
+from stellwerk.persistence.allowed import Allowed
+from stellwerk.persistence.checkpoint_codec import Address, Codec, run_key, thread_key
+from stellwerk.persistence.checkpoint_pages import Listing
 from stellwerk.persistence.database import AsyncDatabase, Database
-from stellwerk.persistence.executor import Executor
-from stellwerk.persistence.schema.columns import key
-from stellwerk.persistence.serde import Allowed, StrictEncryptedSerializer, StrictSerializer
+from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
 
 T = TypeVar("T")
 Url = str | URL | os.PathLike[str]
-_PAGE = 32  # checkpoints in memory at once while listing
-_MISSING = object()
 
 
 class _Saver(BaseCheckpointSaver[str]):
@@ -105,62 +103,6 @@ class _Saver(BaseCheckpointSaver[str]):
                 history["seed"] = values[channel] if row is None else codec.value(row)
             histories[channel] = history
         return histories
-
-
-class _Listing:
-    """The pages of one listing."""
-
-    def __init__(
-        self,
-        config: RunnableConfig | None,
-        filter: dict[str, Any] | None,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> None:
-        if limit is not None and (type(limit) is not int or limit < 0):
-            raise InputError(f"limit is {limit!r}; give a whole number from 0, or None for all")
-        self._at = None if config is None else Address.of(config)
-        self._any_ns = config is not None and "checkpoint_ns" not in config["configurable"]
-        self._filter = plain(dict(filter or {}))
-        self._before = None if before is None else Address.of(before).checkpoint_id
-        self._left = limit
-        self._after: CheckpointRow | None = None
-        self._end = limit == 0
-
-    @property
-    def more(self) -> bool:
-        """Whether there may be another page."""
-        return not self._end
-
-    def page(self, codec: Codec) -> Callable[[Executor], tuple[list[Found], CheckpointRow | None]]:
-        """The unit that reads the next page."""
-        size = _PAGE if self._filter or self._left is None else min(_PAGE, self._left)
-        page = steps.Page(
-            self._at,
-            any_ns=self._any_ns,
-            filter=self._filter,
-            before=self._before,
-            after=self._after,
-            size=size,
-            keep=lambda row: self._matches(codec, row),
-        )
-        return lambda executor: page.read(executor, codec)
-
-    def take(self, found: list[Found], last: CheckpointRow | None) -> list[Found]:
-        """The page's checkpoints, and no more than are asked for."""
-        self._after = last
-        if self._left is not None:
-            found = found[: self._left]
-            self._left -= len(found)
-        self._end = last is None or self._left == 0
-        return found
-
-    def _matches(self, codec: Codec, row: CheckpointRow) -> bool:
-        if not self._filter:
-            return True
-        metadata: Any = codec.metadata(row)
-        # A key that is absent matches nothing, None included.
-        return all(metadata.get(name, _MISSING) == value for name, value in self._filter.items())
 
 
 class SQLAlchemySaver(_Saver):
@@ -247,7 +189,7 @@ class SQLAlchemySaver(_Saver):
             before: only checkpoints older than this one.
             limit: how many at most.
         """
-        listing = _Listing(config, filter, before, limit)
+        listing = Listing(config, filter, before, limit)
         while listing.more:
             for found in listing.take(*self.database.fast_read(listing.page(self._codec))):
                 yield self._codec.whole(found)
@@ -280,7 +222,7 @@ class SQLAlchemySaver(_Saver):
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made."""
-        keys, codec = [key("run_id", str(run)) for run in run_ids], self._codec
+        keys, codec = _runs(run_ids), self._codec
         self.database.write(lambda c: units.delete_for_runs(c, codec, keys))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -332,7 +274,7 @@ class SQLAlchemySaver(_Saver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """As `list`."""
-        listing = _Listing(config, filter, before, limit)
+        listing = Listing(config, filter, before, limit)
         while listing.more:
             page = await asyncio.to_thread(self.database.fast_read, listing.page(self._codec))
             for found in listing.take(*page):
@@ -450,7 +392,7 @@ class AsyncSQLAlchemySaver(_Saver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """As `SQLAlchemySaver.list`."""
-        listing = _Listing(config, filter, before, limit)
+        listing = Listing(config, filter, before, limit)
         while listing.more:
             for found in listing.take(*await self.database.fast_read(listing.page(self._codec))):
                 yield self._codec.whole(found)
@@ -483,7 +425,7 @@ class AsyncSQLAlchemySaver(_Saver):
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """As `SQLAlchemySaver.delete_for_runs`."""
-        keys, codec = [key("run_id", str(run)) for run in run_ids], self._codec
+        keys, codec = _runs(run_ids), self._codec
         await self.database.write(lambda c: units.delete_for_runs(c, codec, keys))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -521,7 +463,7 @@ class AsyncSQLAlchemySaver(_Saver):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         """As `alist`, from another thread."""
-        listing = _Listing(config, filter, before, limit)
+        listing = Listing(config, filter, before, limit)
         while listing.more:
             for found in listing.take(*self._from_thread(self.database.fast_read(listing.page(self._codec)))):
                 yield self._codec.whole(found)
@@ -593,6 +535,12 @@ def _running() -> asyncio.AbstractEventLoop | None:
 def _copied(source: str, target: str) -> tuple[bytes, bytes, bytes]:
     name = str(target).encode("utf-8", "surrogatepass")
     return thread_key(str(source)), thread_key(str(target)), name
+
+
+def _runs(run_ids: Sequence[str]) -> list[bytes]:
+    if isinstance(run_ids, str):
+        raise InputError(f"run_ids is the single text {run_ids!r}; give a list")
+    return [name for run in run_ids if (name := run_key(run)) is not None]
 
 
 def _occupied(thread: str) -> InputError:

@@ -7,7 +7,9 @@ raises. Objects are written as LangGraph writes them, so both read each other's 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import os
 from collections.abc import Collection, Iterable
 from typing import Any, Self
 
@@ -29,8 +31,10 @@ from langgraph.checkpoint.serde.jsonplus import (
     JsonPlusSerializer,
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from pydantic import BaseModel
 
-from stellwerk.errors import UntrustedDataError
+from stellwerk.errors import ConfigurationError, MissingExtraError, UntrustedDataError
+from stellwerk.persistence.allowed import Allowed, allowed_names
 
 _CONSTRUCTORS = {
     EXT_CONSTRUCTOR_SINGLE_ARG,
@@ -40,24 +44,23 @@ _CONSTRUCTORS = {
     EXT_PYDANTIC_V1,
     EXT_PYDANTIC_V2,
 }
-# What a model class may be named by: the class itself, or (module, name).
-Allowed = type | tuple[str, ...]
 
 
 class StrictSerializer(JsonPlusSerializer):
     """Reads plain data, LangGraph's and LangChain's own types, and the types that are allowed.
 
     Args:
-        allow: more types, as classes or as (module, name).
+        allow: more types, as classes or as (module, name). With a class that has fields (a pydantic model,
+            dataclass, typed dict or named tuple), the data types of its fields are allowed as well.
     """
 
     def __init__(self, allow: Iterable[Allowed] = ()) -> None:
-        super().__init__(allowed_msgpack_modules=tuple(_named(allow)), __unpack_ext_hook__=self._build)
-        self._allow = frozenset(_named(allow))
+        self._allow = allowed_names(allow)
+        super().__init__(allowed_msgpack_modules=tuple(self._allow), __unpack_ext_hook__=self._build)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[Allowed]) -> Self:
         """A serializer that allows these types as well."""
-        extra = _named(extra_allowlist)
+        extra = allowed_names(extra_allowlist)
         return self if extra <= self._allow else type(self)(self._allow | extra)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
@@ -76,10 +79,28 @@ class StrictSerializer(JsonPlusSerializer):
         )
 
     def _unpack(self, payload: bytes) -> Any:
+        failed: list[BaseException] = []
+
+        def build(code: int, part: bytes) -> Any:
+            try:
+                return self._build(code, part)
+            except BaseException as error:
+                failed.append(error)
+                raise
+
         try:
-            return ormsgpack.unpackb(payload, ext_hook=self._build, option=ormsgpack.OPT_NON_STR_KEYS)
-        except ormsgpack.MsgpackDecodeError as error:
-            raise UntrustedDataError(f"a stored value is damaged: {error}") from error
+            return ormsgpack.unpackb(payload, ext_hook=build, option=ormsgpack.OPT_NON_STR_KEYS)
+        except Exception as error:
+            # ormsgpack says of any error in a hook only that there was one.
+            cause = failed[0] if failed else error
+            if isinstance(cause, UntrustedDataError) or not isinstance(cause, Exception):
+                raise cause from None
+            raise UntrustedDataError(
+                f"a stored value is damaged: {type(cause).__name__}: {_brief(cause)}"
+            ) from cause
+
+    def _is_allowed(self, module: str, name: str) -> bool:
+        return (module, name) in SAFE_MSGPACK_TYPES or (module, name) in self._allow
 
     def _build(self, code: int, payload: bytes) -> Any:
         if code == EXT_DELTA_SNAPSHOT:
@@ -88,11 +109,18 @@ class StrictSerializer(JsonPlusSerializer):
             return _array(*self._unpack(payload))
         if code not in _CONSTRUCTORS:
             raise UntrustedDataError(f"a stored value has the unknown type code {code}")
-        module, name, argument, *method = self._unpack(payload)
+        try:
+            module, name, argument, *method = self._unpack(payload)
+        except UntrustedDataError:
+            # Name the outermost: to allow it allows what is in its fields.
+            outer = _names(payload)
+            if outer and code != EXT_METHOD_SINGLE_ARG and not self._is_allowed(*outer):
+                raise _refused(*outer) from None
+            raise
         if code == EXT_METHOD_SINGLE_ARG:
             if (module, name, *method) not in SAFE_MSGPACK_METHODS:
                 raise _refused(module, f"{name}.{'.'.join(map(str, method))}")
-        elif (module, name) not in SAFE_MSGPACK_TYPES and (module, name) not in self._allow:
+        elif not self._is_allowed(module, name):
             raise _refused(module, name)
         try:
             cls: Any = getattr(importlib.import_module(module), name)
@@ -103,12 +131,51 @@ class StrictSerializer(JsonPlusSerializer):
             # LangGraph would go on with the bare fields; a state that changed its type is no state.
             raise UntrustedDataError(
                 f"a stored {module}.{name} cannot be built from what is stored ({type(error).__name__}: "
-                f"{str(error)[:200]}); was the class moved or changed?"
+                f"{_brief(error)}); was the class moved or changed?"
             ) from error
+
+
+def _names(payload: bytes) -> tuple[str, str] | None:
+    """Module and name of an object, of which nothing is built."""
+    match ormsgpack.unpackb(payload, ext_hook=lambda code, part: None, option=ormsgpack.OPT_NON_STR_KEYS):
+        case [str(module), str(name), *_]:
+            return module, name
+    return None
+
+
+class _GCM:
+    """A cipher: AES-GCM."""
+
+    name = "aesgcm"
+
+    def __init__(self, key: bytes) -> None:
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        except ImportError:
+            raise MissingExtraError("cryptography", "encryption") from None
+        if not isinstance(key, bytes) or len(key) not in (16, 24, 32):
+            size = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
+            raise ConfigurationError(f"the key is {size}; give 16, 24 or 32 random bytes")
+        self._aes = AESGCM(key)
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        """The cipher's name, and nonce and ciphertext."""
+        nonce = os.urandom(12)
+        return self.name, nonce + self._aes.encrypt(nonce, plaintext, None)
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        """What was encrypted."""
+        if ciphername != self.name:
+            raise ValueError(f"{ciphername!r} is another cipher")
+        return self._aes.decrypt(ciphertext[:12], ciphertext[12:], None)
 
 
 class StrictEncryptedSerializer(EncryptedSerializer):
     """Encrypts what is stored, and refuses to read what is not encrypted.
+
+    A value can neither be read nor made without the key, but it is not bound to its place: who can write to
+    the database can put one encrypted value in the place of another. Ids of threads, runs and tasks, and
+    names of channels, are not encrypted.
 
     Args:
         cipher: see `EncryptedSerializer`; `with_key` makes one.
@@ -120,14 +187,19 @@ class StrictEncryptedSerializer(EncryptedSerializer):
 
     @classmethod
     def with_key(cls, key: bytes, serde: SerializerProtocol | None = None) -> Self:
-        """AES in EAX mode, as LangGraph's (needs pycryptodome).
+        """AES in GCM mode, by the package `cryptography`.
+
+        A nonce is 96 random bits: use one key for no more than 2^32 values.
 
         Args:
             key: 16, 24 or 32 bytes.
             serde: what it wraps; `StrictSerializer` if None.
+
+        Raises:
+            ConfigurationError: if the key is of another length.
+            MissingExtraError: if `cryptography` is not installed.
         """
-        made = EncryptedSerializer.from_pycryptodome_aes(key=key)
-        return cls(made.cipher, serde)
+        return cls(_GCM(key), serde)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """The object of a type and its encrypted bytes.
@@ -157,15 +229,15 @@ class StrictEncryptedSerializer(EncryptedSerializer):
         return type(self)(self.cipher, self.serde.with_msgpack_allowlist(extra_allowlist))
 
 
-def _named(types: Iterable[Allowed]) -> frozenset[tuple[str, ...]]:
-    return frozenset((t.__module__, t.__name__) if isinstance(t, type) else tuple(t) for t in types)
-
-
 def _refused(module: str, name: str) -> UntrustedDataError:
     return UntrustedDataError(
         f"a stored value is a {module}.{name}, which is not allowed to be built; "
         f"if it is yours, allow it: allow=[{name}]"
     )
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _construct(code: int, cls: Any, argument: Any, method: list[str]) -> Any:
@@ -174,11 +246,30 @@ def _construct(code: int, cls: Any, argument: Any, method: list[str]) -> Any:
             if cls.__name__ == "Send" and len(argument) == 3:
                 return cls(argument[0], argument[1], timeout=argument[2])
             return cls(*argument)
-        case 2 | 4 | 5:  # keyword arguments: dataclasses, named tuples, pydantic models
+        case 2 if dataclasses.is_dataclass(cls):
+            return _dataclass(cls, argument)
+        case 5 if issubclass(cls, BaseModel):
+            return _model(cls, argument)
+        case 2 | 4 | 5:  # keyword arguments: named tuples, models of pydantic 1
             return cls(**argument)
         case 3:
             return getattr(cls, method[0])(argument)
     return cls(argument)
+
+
+def _dataclass(cls: Any, values: dict[str, Any]) -> Any:
+    later = {field.name for field in dataclasses.fields(cls) if not field.init}
+    made = cls(**{name: value for name, value in values.items() if name not in later})
+    for name in later & values.keys():
+        object.__setattr__(made, name, values[name])  # a frozen one as well
+    return made
+
+
+def _model(cls: type[BaseModel], values: Any) -> BaseModel:
+    if isinstance(values, dict):
+        values = {name: value for name, value in values.items() if name not in cls.model_computed_fields}
+    # By name, as it was stored: by its alias alone, a field would silently get its default.
+    return cls.model_validate(values, by_name=True)
 
 
 def _array(dtype: str, shape: tuple[int, ...], order: Any, buffer: bytes) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar, cast
 
 from sqlalchemy import Engine
@@ -27,39 +27,39 @@ class SQLiteConnections:
 
     def read(self, unit: Callable[[SQLiteExecutor], T]) -> T:
         """Run a unit, each of its statements by itself."""
-        with self._taken() as connection:
+        connection = self._take()
+        try:
             return unit(SQLiteExecutor(connection, self._wordings))
+        finally:
+            self._idle.append(connection)
 
     def write(self, unit: Callable[[SQLiteExecutor], T]) -> T:
         """Run a unit in a transaction."""
-        with self._taken() as connection:
+        connection = self._take()
+        try:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = unit(SQLiteExecutor(connection, self._wordings))
-                connection.commit()
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.rollback()
-                raise
-            return result
+            result = unit(SQLiteExecutor(connection, self._wordings))
+            connection.commit()
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+            raise
+        finally:
+            self._idle.append(connection)
+        return result
 
     def close(self) -> None:
         """Close those that are idle."""
         while self._idle:
             self._idle.pop().close()
 
-    @contextmanager
-    def _taken(self) -> Iterator[sqlite3.Connection]:
+    def _take(self) -> sqlite3.Connection:
         if self._process != os.getpid():  # SQLite forbids to carry a connection over a fork
             self._idle, self._process = [], os.getpid()
         try:
-            connection = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            connection = self._open()
-        try:
-            yield connection
-        finally:
-            self._idle.append(connection)
+            return self._open()
 
     def _open(self) -> sqlite3.Connection:
         pooled = self._engine.raw_connection()
