@@ -1,0 +1,224 @@
+"""What the store does to the database, each a function of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Insert,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.sql import ColumnElement
+
+from stellwerk.persistence.insert import insert_or_update
+from stellwerk.persistence.schema.columns import MAX_KEY
+from stellwerk.persistence.schema.items import items, vectors
+from stellwerk.persistence.store_codec import Found, Row, joined, namespace, split
+from stellwerk.persistence.store_filter import matches
+
+CHUNK = 500  # items in one statement
+_SET = ("namespace", "namespace_rest", "key", "value", "updated_at", "expires_at", "ttl_minutes")
+_NEWEST = (items.c.updated_at.desc(), items.c.item)  # the digest decides between items of one moment
+
+Scores = Callable[[Sequence[Row]], Sequence[float]]
+
+
+def get(connection: Connection, ids: Iterable[bytes], now: datetime) -> dict[bytes, Row]:
+    """The rows of those items that are there."""
+    found: dict[bytes, Row] = {}
+    for chunk in _chunks(list(dict.fromkeys(ids))):
+        query = select(items).where(items.c.item.in_(chunk), _alive(now))
+        found.update((bytes(row.item), row) for row in connection.execute(query))
+    return found
+
+
+def search(
+    connection: Connection,
+    prefix: Sequence[str],
+    filter: Mapping[str, Any],
+    *,
+    limit: int,
+    offset: int,
+    now: datetime,
+) -> list[Found]:
+    """Items below a namespace, those first that were written last."""
+    if limit == 0:
+        return []
+    if filter:
+        return list(islice(_matching(connection, prefix, filter, now), offset, offset + limit))
+    query = select(items).where(_below(prefix), _alive(now)).order_by(*_NEWEST).limit(limit).offset(offset)
+    return [Found.of(row) for row in connection.execute(query)]
+
+
+def nearest(
+    connection: Connection,
+    prefix: Sequence[str],
+    filter: Mapping[str, Any],
+    *,
+    scores: Scores,
+    limit: int,
+    offset: int,
+    now: datetime,
+) -> list[Found]:
+    """Items below a namespace, those first whose nearest vector is nearest; those without any come last."""
+    if filter:
+        ids = [bytes(found.row.item) for found in _matching(connection, prefix, filter, now)]
+    else:
+        ids = _ids(connection, prefix, now)
+    best: dict[bytes, float] = {}
+    for chunk in _chunks(ids):
+        rows = connection.execute(
+            select(vectors.c.item, vectors.c.dims, vectors.c.vector)
+            .join(items, and_(items.c.item == vectors.c.item, items.c.updated_at == vectors.c.updated_at))
+            .where(vectors.c.item.in_(chunk))
+        ).all()
+        for row, score in zip(rows, scores(rows), strict=True):
+            item = bytes(row.item)
+            best[item] = max(score, best.get(item, score))
+    # Both are in the order of `ids`, the newest first, where the score does not decide.
+    ranked = sorted((item for item in ids if item in best), key=lambda item: -best[item])
+    chosen = (ranked + [item for item in ids if item not in best])[offset : offset + limit]
+    rows_by_id = get(connection, chosen, now)
+    return [Found.of(rows_by_id[item], best.get(item)) for item in chosen if item in rows_by_id]
+
+
+def namespaces(connection: Connection, prefix: Sequence[str], now: datetime) -> list[tuple[str, ...]]:
+    """The namespaces, at or below one, that hold items."""
+    c = items.c
+    query = select(c.namespace, c.namespace_rest).where(_below(prefix), _alive(now)).distinct()
+    return [namespace(row.namespace, row.namespace_rest) for row in connection.execute(query)]
+
+
+def put(connection: Connection, rows: Sequence[dict[str, Any]], embedded: Sequence[dict[str, Any]]) -> None:
+    """Store items, with the vectors of their new values in place of those of the old."""
+    dialect = connection.dialect.name
+    connection.execute(_upsert(dialect), rows)
+    _forget(connection, [row["item"] for row in rows])
+    if embedded:
+        columns = ("updated_at", "dims", "vector")
+        connection.execute(insert_or_update(dialect, vectors, columns), embedded)
+
+
+def remove(connection: Connection, ids: Sequence[bytes]) -> None:
+    """Delete items and their vectors."""
+    for chunk in _chunks(ids):
+        connection.execute(delete(items).where(items.c.item.in_(chunk)))
+        _forget(connection, chunk)
+
+
+def refresh(connection: Connection, expiries: Mapping[tuple[bytes, datetime], datetime]) -> None:
+    """Let items, each named with its version, live on until then; never shorter than they do."""
+    c = items.c
+    statement = (
+        update(items)
+        .where(
+            c.item == bindparam("named"),
+            c.updated_at == bindparam("version"),
+            c.expires_at < bindparam("later"),
+        )
+        .values(expires_at=bindparam("later"))
+    )
+    # In one order everywhere, so that two who refresh the same items do not wait for each other.
+    rows = [
+        {"named": item, "version": version, "later": later}
+        for (item, version), later in sorted(expiries.items())
+    ]
+    connection.execute(statement, rows)
+
+
+def sweep(connection: Connection, now: datetime) -> tuple[int, bool]:
+    """Delete some of what has expired; how many items, and whether there may be more."""
+    c = items.c
+    query = select(c.item).where(c.expires_at <= now).order_by(c.item).limit(CHUNK)
+    ids = [bytes(item) for item in connection.execute(query).scalars()]
+    if not ids:
+        return 0, False
+    # Again, as another may have written them anew since.
+    deleted = connection.execute(delete(items).where(c.item.in_(ids), c.expires_at <= now)).rowcount
+    _forget(connection, ids, ~exists().where(items.c.item == vectors.c.item))
+    return deleted, len(ids) == CHUNK
+
+
+def _forget(connection: Connection, ids: Sequence[bytes], *conditions: ColumnElement[bool]) -> None:
+    # Looked up first: on MySQL, deleting what is not there locks the gap, and others wait to insert there.
+    for chunk in _chunks(ids):
+        query = select(vectors.c.item, vectors.c.path).where(vectors.c.item.in_(chunk), *conditions)
+        rows = [{"named": row.item, "way": row.path} for row in connection.execute(query)]
+        if rows:
+            statement = delete(vectors).where(
+                vectors.c.item == bindparam("named"), vectors.c.path == bindparam("way")
+            )
+            connection.execute(statement, rows)
+
+
+def _matching(
+    connection: Connection, prefix: Sequence[str], filter: Mapping[str, Any], now: datetime
+) -> Iterator[Found]:
+    for chunk in _chunks(_ids(connection, prefix, now)):
+        rows = get(connection, chunk, now)
+        for item in chunk:
+            if item in rows and matches(filter, (found := Found.of(rows[item])).value):
+                yield found
+
+
+def _ids(connection: Connection, prefix: Sequence[str], now: datetime) -> list[bytes]:
+    # All at once: pages of rows would miss an item that is written between two of them, and so moves.
+    query = select(items.c.item).where(_below(prefix), _alive(now)).order_by(*_NEWEST)
+    return [bytes(item) for item in connection.execute(query).scalars()]
+
+
+def _alive(now: datetime) -> ColumnElement[bool]:
+    return or_(items.c.expires_at.is_(None), items.c.expires_at > now)
+
+
+def _below(prefix: Sequence[str]) -> ColumnElement[bool]:
+    """The items of a namespace and of those below it: a range, as `/` is the byte after the dot."""
+    if not prefix:
+        return true()
+    whole = joined(prefix)
+    head, rest = split(whole)
+    if len(whole) < MAX_KEY:
+        return _range(items.c.namespace, whole)
+    return and_(items.c.namespace == head, _range(items.c.namespace_rest, rest))
+
+
+def _range(column: ColumnElement[bytes], start: bytes) -> ColumnElement[bool]:
+    return or_(column == start, and_(column >= start + b".", column < start + b"/"))
+
+
+@lru_cache
+def _upsert(dialect: str) -> Insert:
+    """Insert items, or set them anew; one that had expired is new, with a new time of creation."""
+    if dialect in ("mysql", "mariadb"):
+        statement = mysql.insert(items)
+        # In this order: MySQL sets one column after the other, and the first looks at what others set.
+        changes = [("created_at", _created(statement.inserted))]
+        changes += [(name, statement.inserted[name]) for name in _SET]
+        return statement.on_duplicate_key_update(changes)
+    insert: Any = postgresql.insert(items) if dialect == "postgresql" else sqlite.insert(items)
+    set_ = {"created_at": _created(insert.excluded)} | {name: insert.excluded[name] for name in _SET}
+    upsert: Insert = insert.on_conflict_do_update(index_elements=[items.c.item], set_=set_)
+    return upsert
+
+
+def _created(new: Any) -> ColumnElement[Any]:
+    return case((items.c.expires_at <= new.updated_at, new.created_at), else_=items.c.created_at)
+
+
+def _chunks(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]
