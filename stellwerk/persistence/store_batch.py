@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from langgraph.store.base import (
@@ -91,10 +92,11 @@ class Batch:
         It gives the results, and which items are to live longer as they were read; a batch that writes has
         seen to that itself.
         """
-        puts = sorted((item, row) for item, row in self._rows.items() if row is not None)
         # In one order everywhere, so that two batches of the same items do not wait for each other.
-        rows = [row for _, row in puts]
-        removed = sorted(item for item, row in self._rows.items() if row is None)
+        writes = [
+            (removed, list(group))
+            for removed, group in groupby(sorted(self._rows.items(), key=_item), key=_removes)
+        ]
         embedded = [
             {
                 "item": item,
@@ -103,8 +105,8 @@ class Batch:
                 "dims": len(texts[text]) // 4,
                 "vector": texts[text],
             }
-            for item, _ in puts
-            for path, text in self._texts.get(item, {}).items()
+            for item, of_item in sorted(self._texts.items())
+            for path, text in of_item.items()
         ]
 
         def work(connection: Connection) -> tuple[list[Result], Expiries]:
@@ -114,10 +116,13 @@ class Batch:
             if self.writes and expiries:
                 units.refresh(connection, expiries)
                 expiries = {}
-            if removed:
-                units.remove(connection, removed)
-            if rows:
-                units.put(connection, rows, embedded)
+            for removed, group in writes:
+                if removed:
+                    units.remove(connection, [item for item, _ in group])
+                else:
+                    units.put(connection, [row for _, row in group if row is not None])
+            if embedded:
+                units.embed(connection, embedded)
             return results, expiries
 
         return work
@@ -233,6 +238,14 @@ class Batch:
     def _note(self, expiries: Expiries, row: Row, refresh: bool) -> None:
         if refresh and row.ttl_minutes is not None:
             expiries[bytes(row.item), row.updated_at] = expiry(row.ttl_minutes, self._now)
+
+
+def _item(write: tuple[bytes, dict[str, Any] | None]) -> bytes:
+    return write[0]
+
+
+def _removes(write: tuple[bytes, dict[str, Any] | None]) -> bool:
+    return write[1] is None
 
 
 def _literal(condition: MatchCondition) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from stellwerk.persistence.store_filter import matches
 CHUNK = 500  # items in one statement
 _SET = ("namespace", "namespace_rest", "key", "value", "updated_at", "expires_at", "ttl_minutes")
 _NEWEST = (items.c.updated_at.desc(), items.c.item)  # the digest decides between items of one moment
+_DELETE = delete(items).where(items.c.item == bindparam("named"))
 
 Scores = Callable[[Sequence[Row]], Sequence[float]]
 
@@ -103,21 +104,23 @@ def namespaces(connection: Connection, prefix: Sequence[str], now: datetime) -> 
     return [namespace(row.namespace, row.namespace_rest) for row in connection.execute(query)]
 
 
-def put(connection: Connection, rows: Sequence[dict[str, Any]], embedded: Sequence[dict[str, Any]]) -> None:
-    """Store items, with the vectors of their new values in place of those of the old."""
-    dialect = connection.dialect.name
-    connection.execute(_upsert(dialect), rows)
+def put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store items; what vectors their old values had are gone."""
+    connection.execute(_upsert(connection.dialect.name), rows)
     _forget(connection, [row["item"] for row in rows])
-    if embedded:
-        columns = ("updated_at", "dims", "vector")
-        connection.execute(insert_or_update(dialect, vectors, columns), embedded)
+
+
+def embed(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store the vectors of items that were just stored."""
+    columns = ("updated_at", "dims", "vector")
+    connection.execute(insert_or_update(connection.dialect.name, vectors, columns), rows)
 
 
 def remove(connection: Connection, ids: Sequence[bytes]) -> None:
     """Delete items and their vectors."""
-    for chunk in _chunks(ids):
-        connection.execute(delete(items).where(items.c.item.in_(chunk)))
-        _forget(connection, chunk)
+    # One after the other: in a single statement, PostgreSQL locks them in an order of its own.
+    connection.execute(_DELETE, [{"named": item} for item in ids])
+    _forget(connection, ids)
 
 
 def refresh(connection: Connection, expiries: Mapping[tuple[bytes, datetime], datetime]) -> None:

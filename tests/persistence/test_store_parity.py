@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from langgraph.store.base import (
     GetOp,
@@ -52,14 +52,14 @@ FILTERS = st.none() | st.fixed_dictionaries(
 )
 CONDITIONS = st.lists(
     st.builds(MatchCondition, st.sampled_from(["prefix", "suffix"]), PATHS),
-    max_size=2,  # type: ignore[arg-type]
+    max_size=2,
 ).map(tuple)
 OPS: st.SearchStrategy[Op] = st.one_of(
-    st.builds(GetOp, NAMESPACES, KEYS),
-    st.builds(PutOp, NAMESPACES, KEYS, VALUES | st.none()),
-    st.builds(PutOp, NAMESPACES, KEYS, VALUES),
-    st.builds(SearchOp, PREFIXES, FILTERS, st.integers(0, 50), st.integers(0, 3)),
-    st.builds(ListNamespacesOp, CONDITIONS, st.none() | st.integers(0, 3), st.just(1000)),
+    st.builds(GetOp, NAMESPACES, KEYS, st.booleans()),
+    st.builds(PutOp, NAMESPACES, KEYS, VALUES | st.none(), st.none(), st.none()),
+    st.builds(PutOp, NAMESPACES, KEYS, VALUES, st.none(), st.none()),
+    st.builds(SearchOp, PREFIXES, FILTERS, st.integers(0, 50), st.integers(0, 3), st.none(), st.booleans()),
+    st.builds(ListNamespacesOp, CONDITIONS, st.none() | st.integers(0, 3), st.just(1000), st.just(0)),
 )
 BATCHES = st.lists(st.lists(OPS, max_size=8), min_size=1, max_size=8)
 
@@ -104,7 +104,13 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield made
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Without shrinking, which takes hundreds of runs, each with its commits to disk.
+@settings(
+    max_examples=20,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
 @given(batches=BATCHES)
 def test_does_what_the_store_in_memory_does(store: SQLAlchemyStore, batches: list[list[Op]]) -> None:
     left = store.search((), limit=10_000)
