@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
@@ -25,6 +25,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 from stellwerk.persistence.insert import insert_or_update
+from stellwerk.persistence.json_value import load
 from stellwerk.persistence.schema.columns import MAX_KEY
 from stellwerk.persistence.schema.items import items, vectors
 from stellwerk.persistence.store_codec import Found, Row, joined, namespace, split
@@ -33,17 +34,32 @@ from stellwerk.persistence.store_filter import matches
 CHUNK = 500  # items in one statement
 _SET = ("namespace", "namespace_rest", "key", "value", "updated_at", "expires_at", "ttl_minutes")
 _NEWEST = (items.c.updated_at.desc(), items.c.item)  # the digest decides between items of one moment
+_ALIVE = or_(items.c.expires_at.is_(None), items.c.expires_at > bindparam("now"))
+# Made once: making them costs more than SQLite takes to answer.
+_ONE = select(items).where(items.c.item == bindparam("named"), _ALIVE)
+_MANY = select(items).where(items.c.item.in_(bindparam("named", expanding=True)), _ALIVE)
+_VALUES = select(items.c.item, items.c.value).where(items.c.item.in_(bindparam("named", expanding=True)))
+_VECTORS = (
+    select(vectors.c.item, vectors.c.dims, vectors.c.vector)
+    .join(items, and_(items.c.item == vectors.c.item, items.c.updated_at == vectors.c.updated_at))
+    .where(vectors.c.item.in_(bindparam("named", expanding=True)))
+)
+_PATHS = select(vectors.c.item, vectors.c.path).where(vectors.c.item.in_(bindparam("named", expanding=True)))
+_FORGET = delete(vectors).where(vectors.c.item == bindparam("named"), vectors.c.path == bindparam("way"))
 _DELETE = delete(items).where(items.c.item == bindparam("named"))
 
 Scores = Callable[[Sequence[Row]], Sequence[float]]
 
 
-def get(connection: Connection, ids: Iterable[bytes], now: datetime) -> dict[bytes, Row]:
+def get(connection: Connection, ids: Sequence[bytes], now: datetime) -> dict[bytes, Row]:
     """The rows of those items that are there."""
+    if len(ids) == 1:
+        one = connection.execute(_ONE, {"named": ids[0], "now": now}).one_or_none()
+        return {} if one is None else {ids[0]: one}
     found: dict[bytes, Row] = {}
     for chunk in _chunks(list(dict.fromkeys(ids))):
-        query = select(items).where(items.c.item.in_(chunk), _alive(now))
-        found.update((bytes(row.item), row) for row in connection.execute(query))
+        rows = connection.execute(_MANY, {"named": chunk, "now": now}).all()
+        found.update((bytes(row.item), row) for row in rows)
     return found
 
 
@@ -60,9 +76,11 @@ def search(
     if limit == 0:
         return []
     if filter:
-        return list(islice(_matching(connection, prefix, filter, now), offset, offset + limit))
-    query = select(items).where(_below(prefix), _alive(now)).order_by(*_NEWEST).limit(limit).offset(offset)
-    return [Found.of(row) for row in connection.execute(query)]
+        chosen = list(islice(_matching(connection, prefix, filter, now), offset, offset + limit))
+        rows = get(connection, chosen, now)
+        return [Found.of(rows[item]) for item in chosen if item in rows]
+    query = select(items).where(_below(prefix), _ALIVE).order_by(*_NEWEST).limit(limit).offset(offset)
+    return [Found.of(row) for row in connection.execute(query, {"now": now})]
 
 
 def nearest(
@@ -76,17 +94,10 @@ def nearest(
     now: datetime,
 ) -> list[Found]:
     """Items below a namespace, those first whose nearest vector is nearest; those without any come last."""
-    if filter:
-        ids = [bytes(found.row.item) for found in _matching(connection, prefix, filter, now)]
-    else:
-        ids = _ids(connection, prefix, now)
+    ids = list(_matching(connection, prefix, filter, now)) if filter else _ids(connection, prefix, now)
     best: dict[bytes, float] = {}
     for chunk in _chunks(ids):
-        rows = connection.execute(
-            select(vectors.c.item, vectors.c.dims, vectors.c.vector)
-            .join(items, and_(items.c.item == vectors.c.item, items.c.updated_at == vectors.c.updated_at))
-            .where(vectors.c.item.in_(chunk))
-        ).all()
+        rows = connection.execute(_VECTORS, {"named": chunk}).all()
         for row, score in zip(rows, scores(rows), strict=True):
             item = bytes(row.item)
             best[item] = max(score, best.get(item, score))
@@ -100,8 +111,8 @@ def nearest(
 def namespaces(connection: Connection, prefix: Sequence[str], now: datetime) -> list[tuple[str, ...]]:
     """The namespaces, at or below one, that hold items."""
     c = items.c
-    query = select(c.namespace, c.namespace_rest).where(_below(prefix), _alive(now)).distinct()
-    return [namespace(row.namespace, row.namespace_rest) for row in connection.execute(query)]
+    query = select(c.namespace, c.namespace_rest).where(_below(prefix), _ALIVE).distinct()
+    return [namespace(row.namespace, row.namespace_rest) for row in connection.execute(query, {"now": now})]
 
 
 def put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -158,34 +169,30 @@ def sweep(connection: Connection, now: datetime) -> tuple[int, bool]:
 
 def _forget(connection: Connection, ids: Sequence[bytes], *conditions: ColumnElement[bool]) -> None:
     # Looked up first: on MySQL, deleting what is not there locks the gap, and others wait to insert there.
+    query = _PATHS.where(*conditions) if conditions else _PATHS
     for chunk in _chunks(ids):
-        query = select(vectors.c.item, vectors.c.path).where(vectors.c.item.in_(chunk), *conditions)
-        rows = [{"named": row.item, "way": row.path} for row in connection.execute(query)]
+        rows = connection.execute(query, {"named": chunk}).all()
         if rows:
-            statement = delete(vectors).where(
-                vectors.c.item == bindparam("named"), vectors.c.path == bindparam("way")
-            )
-            connection.execute(statement, rows)
+            connection.execute(_FORGET, [{"named": row.item, "way": row.path} for row in rows])
 
 
 def _matching(
     connection: Connection, prefix: Sequence[str], filter: Mapping[str, Any], now: datetime
-) -> Iterator[Found]:
-    for chunk in _chunks(_ids(connection, prefix, now)):
-        rows = get(connection, chunk, now)
-        for item in chunk:
-            if item in rows and matches(filter, (found := Found.of(rows[item])).value):
-                yield found
+) -> Iterator[bytes]:
+    query = select(items.c.item, items.c.value).where(_below(prefix), _ALIVE).order_by(*_NEWEST).limit(CHUNK)
+    first = {bytes(row.item): row.value for row in connection.execute(query, {"now": now})}
+    yield from (item for item, value in first.items() if matches(filter, load(value)))
+    if len(first) < CHUNK:
+        return
+    for chunk in _chunks([item for item in _ids(connection, prefix, now) if item not in first]):
+        values = {bytes(row.item): row.value for row in connection.execute(_VALUES, {"named": chunk})}
+        yield from (item for item in chunk if item in values and matches(filter, load(values[item])))
 
 
 def _ids(connection: Connection, prefix: Sequence[str], now: datetime) -> list[bytes]:
     # All at once: pages of rows would miss an item that is written between two of them, and so moves.
-    query = select(items.c.item).where(_below(prefix), _alive(now)).order_by(*_NEWEST)
-    return [bytes(item) for item in connection.execute(query).scalars()]
-
-
-def _alive(now: datetime) -> ColumnElement[bool]:
-    return or_(items.c.expires_at.is_(None), items.c.expires_at > now)
+    query = select(items.c.item).where(_below(prefix), _ALIVE).order_by(*_NEWEST)
+    return [bytes(item) for item in connection.execute(query, {"now": now}).scalars()]
 
 
 def _below(prefix: Sequence[str]) -> ColumnElement[bool]:
