@@ -1,0 +1,46 @@
+"""The store's tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from stellwerk.persistence.schema.columns import (
+    TABLE_OPTIONS,
+    UTF8,
+    Moment,
+    bytes_type,
+    digest_type,
+    key_type,
+)
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Items, and the vectors by which they are found."""
+    op.create_table(
+        "stellwerk_items",
+        sa.Column("item", key_type(32), nullable=False),
+        sa.Column("namespace", key_type(), nullable=False),
+        sa.Column("namespace_rest", bytes_type(), nullable=False),
+        sa.Column("key", bytes_type(), nullable=False),
+        sa.Column("value", UTF8(), nullable=False),
+        sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("updated_at", Moment(), nullable=False),
+        sa.Column("expires_at", Moment()),
+        sa.Column("ttl_minutes", sa.Double),
+        sa.PrimaryKeyConstraint("item"),
+        **TABLE_OPTIONS,
+    )
+    op.create_index("stellwerk_items_namespace", "stellwerk_items", ["namespace", "updated_at"])
+    op.create_index("stellwerk_items_expires", "stellwerk_items", ["expires_at"])
+    op.create_table(
+        "stellwerk_vectors",
+        sa.Column("item", key_type(32), nullable=False),
+        sa.Column("path", digest_type(), nullable=False),
+        sa.Column("updated_at", Moment(), nullable=False),
+        sa.Column("dims", sa.Integer, nullable=False),
+        sa.Column("vector", bytes_type(), nullable=False),
+        sa.PrimaryKeyConstraint("item", "path"),
+        **TABLE_OPTIONS,
+    )
