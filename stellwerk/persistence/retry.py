@@ -7,14 +7,21 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 # Serialization failure, deadlock, lock not available, and a server that starts, stops or is full.
 _SQLSTATES = {"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300"}
 _MYSQL = {1020, 1040, 1053, 1205, 1213, 2002, 2003, 2006, 2013, 2014, 2055}
-_SIGNS = ("database is locked", "table is locked", "connect", "server closed", "lost synchronization")
+_SIGNS = (
+    "database is locked",
+    "table is locked",
+    "connect",
+    "server closed",
+    "lost synchronization",
+    "pipeline mode",
+)
 _FINAL = ("authentication", "does not exist", "access denied", "no password")
 
 
 def passes(error: BaseException) -> bool:
     """Whether the same unit of work may succeed a moment later."""
     if not isinstance(error, DBAPIError):
-        return False
+        return isinstance(error, OSError)
     if error.connection_invalidated:
         return True
     origin = error.orig
