@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 
@@ -29,7 +30,7 @@ from stellwerk.errors import DatabaseError
 from stellwerk.persistence.engine import async_engine, stop_preparing, sync_engine
 from stellwerk.persistence.executor import ConnectionExecutor, Executor, FastWrite, Wordings
 from stellwerk.persistence.group_commit import GroupCommit
-from stellwerk.persistence.migrate import upgrade
+from stellwerk.persistence.migrate import HEAD, upgrade, version
 from stellwerk.persistence.retry import lost_statement, passes
 from stellwerk.persistence.sqlite_connections import SQLiteConnections
 from stellwerk.persistence.urls import parse_url, shown
@@ -39,6 +40,8 @@ U = TypeVar("U")
 Unit = Callable[[Connection], T]
 FastUnit = Callable[[Executor], T]
 
+# asyncpg raises the socket's own errors where it cannot connect.
+FAILURES = (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error)
 PATIENCE = 20.0  # seconds; PostgreSQL restarts in less
 _THREADS = 8  # for SQLite from async code: writers take turns, so more would only wait
 
@@ -51,7 +54,6 @@ class Database:
 
     def __init__(self, engine: Engine, *, owned: bool, patience: float = PATIENCE) -> None:
         self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._owned = owned
         self._patience = patience
         self._sqlite = engine.dialect.name == "sqlite"
@@ -90,7 +92,7 @@ class Database:
         Raises:
             DatabaseError: if the database cannot be reached, or is of a newer version of Stellwerk.
         """
-        self._attempt(lambda: self._locked(self._write, upgrade, write=True))
+        self._attempt(lambda: self._locked(self._set_up, _upgrade, write=True))
         self._ready.set()
 
     def read(self, unit: Unit[T]) -> T:
@@ -146,15 +148,16 @@ class Database:
         self.close()
 
     def _read(self, unit: Unit[T]) -> T:
-        with self._autocommit.connect() as connection:
-            return unit(connection)
+        with self._engine.connect() as connection:
+            return autocommitted(connection, unit)
+
+    def _set_up(self, unit: Unit[None]) -> None:
+        with self._engine.connect() as connection:
+            unit(connection)
 
     def _write(self, unit: Unit[T]) -> T:
         with self._engine.connect() as connection:
-            begin(connection)
-            result = unit(connection)
-            connection.commit()
-            return result
+            return committed(connection, unit)
 
     def _fast(self, unit: FastUnit[T]) -> Unit[T]:
         return lambda connection: unit(ConnectionExecutor(connection, self._wordings))
@@ -172,7 +175,7 @@ class Database:
         while True:
             try:
                 result = work()
-            except (DBAPIError, sqlite3.Error) as error:
+            except FAILURES as error:
                 pause = _pause(error, tries, time.monotonic() - started, self._allowed())
                 if pause is None:
                     raise database_error(self._engine.url, error) from error
@@ -208,7 +211,6 @@ class AsyncDatabase:
         else:
             self._engine = engine
             self._wordings = Wordings(engine.dialect)
-            self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
     def from_url(cls, url: str | URL | os.PathLike[str], *, pool_size: int = 10) -> Self:
@@ -239,7 +241,7 @@ class AsyncDatabase:
         if self._sync:
             await self._in_thread(self._sync.setup)
         else:
-            await self._attempt(lambda: self._write(upgrade))
+            await self._attempt(self._set_up)
         self._ready.set()
 
     async def read(self, unit: Unit[T]) -> T:
@@ -295,19 +297,16 @@ class AsyncDatabase:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _read(self, unit: Unit[T]) -> T:
-        async with self._autocommit.connect() as connection:
-            return await connection.run_sync(unit)
+        async with self._async.connect() as connection:
+            return await connection.run_sync(autocommitted, unit)
+
+    async def _set_up(self) -> None:
+        async with self._async.connect() as connection:
+            await connection.run_sync(_upgrade)
 
     async def _write(self, unit: Unit[T]) -> T:
         async with self._async.connect() as connection:
-
-            def work(sync: Connection) -> T:
-                begin(sync)
-                result = unit(sync)
-                sync.commit()
-                return result
-
-            return await connection.run_sync(work)
+            return await connection.run_sync(committed, unit)
 
     async def _attempt(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         started = time.monotonic()
@@ -315,7 +314,7 @@ class AsyncDatabase:
         while True:
             try:
                 result = await work()
-            except DBAPIError as error:
+            except FAILURES as error:
                 allowed = self._patience if self._ready.reached else 0.0
                 pause = _pause(error, tries, time.monotonic() - started, allowed)
                 if pause is None:
@@ -357,16 +356,72 @@ class _Ready:
 
 def begin(connection: Connection) -> None:
     """Begin to write. SQLite has to be told now: a transaction that reads first may be refused its write."""
-    connection.begin()
+    if not connection.in_transaction():
+        connection.begin()
     if connection.dialect.name == "sqlite" and not _raw(connection).in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def database_error(url: URL, error: DBAPIError | sqlite3.Error) -> DatabaseError:
+def committed(connection: Connection, unit: Unit[T]) -> T:
+    """Run a unit in a transaction."""
+    try:
+        begin(connection)
+        result = unit(connection)
+        connection.commit()
+    except Exception as error:
+        if passes(error):
+            _discard(connection)
+        raise
+    return result
+
+
+def autocommitted(connection: Connection, unit: Unit[T]) -> T:
+    """Run a unit without a transaction: each statement by itself."""
+    dialect = connection.dialect
+    if dialect.name == "sqlite":  # it begins none for what only reads
+        return unit(connection)
+    raw: Any = connection.connection.dbapi_connection
+    try:
+        # Not SQLAlchemy's option of the same name: where the connection is dead, that raises outside of its
+        # own error handling, and when it is set back, the connection never returns to the pool.
+        dialect.set_isolation_level(raw, "AUTOCOMMIT")
+        result = unit(connection)
+        connection.rollback()  # for SQLAlchemy, a transaction is open
+        dialect.reset_isolation_level(raw)
+    except BaseException as error:
+        _discard(connection)
+        if isinstance(error, dialect.loaded_dbapi.Error):
+            raise ConnectionResetError(f"{type(error).__name__}: {error}") from error
+        raise
+    return result
+
+
+def _discard(connection: Connection) -> None:
+    # A driver may not know yet that its connection is dead. SQLite's are no connections, and in memory, the
+    # database would go with it.
+    if connection.dialect.name != "sqlite" and not connection.invalidated:
+        connection.invalidate()
+
+
+def _upgrade(connection: Connection) -> None:
+    if version(connection) == HEAD:  # nothing to write, so that a database that is read-only can be read
+        connection.rollback()
+        return
+    connection.rollback()
+    begin(connection)
+    upgrade(connection)
+
+
+def database_error(url: URL, error: Exception) -> DatabaseError:
     """What failed, without the statement, whose parameters may be anything, and without the password."""
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    said = str(origin).strip().partition("\n")[0]
-    return DatabaseError(f"the database {shown(url)} failed: {type(origin).__name__}: {said[:300]}")
+    if isinstance(error, PoolTimeoutError):
+        return DatabaseError(
+            f"the database {shown(url)}: no connection of the pool became free in time; "
+            "give it a larger pool_size"
+        )
+    cause = (error.orig if isinstance(error, DBAPIError) else None) or error
+    said = str(cause).strip().partition("\n")[0]
+    return DatabaseError(f"the database {shown(url)} failed: {type(cause).__name__}: {said[:300]}")
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:

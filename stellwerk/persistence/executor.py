@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ClauseElement, Connection, Dialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 Parameters = Mapping[str, Any]
 Rows = Sequence[tuple[Any, ...]]
@@ -149,6 +149,7 @@ class ConnectionExecutor:
             lost = dialect.is_disconnect(error, raw.dbapi_connection, cursor)
             if lost:
                 self._connection.invalidate(error)
-            raise DBAPIError(
+            passing = isinstance(error, dialect.loaded_dbapi.OperationalError)
+            raise (OperationalError if passing else DBAPIError)(
                 wording.text, None, error, hide_parameters=True, connection_invalidated=lost
             ) from error

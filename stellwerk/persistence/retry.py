@@ -9,8 +9,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 # Serialization failure, deadlock, lock not available, and a server that starts, stops or is full.
 _SQLSTATES = {"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300"}
 _MYSQL = {1020, 1040, 1053, 1205, 1213, 2002, 2003, 2006, 2013, 2014, 2055}
-_SIGNS = ("database is locked", "table is locked", "connect", "server closed", "lost synchronization")
 _UNPREPARED = {"26000", "42P05"}  # no such prepared statement; there is one already
+_SIGNS = (
+    "database is locked",
+    "table is locked",
+    "connect",
+    "server closed",
+    "lost synchronization",
+    "pipeline mode",
+)
 _FINAL = ("authentication", "does not exist", "access denied", "no password")
 
 
@@ -19,7 +26,7 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         return "locked" in str(error)
     if not isinstance(error, DBAPIError):
-        return False
+        return isinstance(error, OSError)
     if error.connection_invalidated:
         return True
     origin = error.orig
