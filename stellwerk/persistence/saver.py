@@ -28,6 +28,8 @@ from stellwerk.persistence import checkpoint_units as units
 from stellwerk.persistence.checkpoint_codec import Address, Codec, Row, plain, thread_key
 from stellwerk.persistence.checkpoint_units import Found
 from stellwerk.persistence.database import AsyncDatabase, Database
+from stellwerk.persistence.lease import Fence
+from stellwerk.persistence.run_units import check
 from stellwerk.persistence.schema.columns import key
 from stellwerk.persistence.serde import Allowed, StrictEncryptedSerializer, StrictSerializer
 
@@ -77,14 +79,17 @@ class _Saver(BaseCheckpointSaver[str]):
     ) -> tuple[Callable[[Connection], None], RunnableConfig]:
         # Serialised here and not in the unit: the state may change while the unit waits for its turn.
         row, values = self._codec.checkpoint_rows(config, checkpoint, metadata, new_versions)
-        return lambda c: units.put(c, row, values), Address.of(config).config(checkpoint["id"])
+        unit = _fenced(Fence.of(config), lambda c: units.put(c, row, values))
+        return unit, Address.of(config).config(checkpoint["id"])
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> Callable[[Connection], None]:
+    ) -> tuple[Callable[[Connection], None], bool]:
         rows = self._codec.write_rows(config, writes, task_id, task_path)
         anew = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        return lambda c: units.put_writes(c, rows, anew=anew) if rows else None
+        fence = Fence.of(config)
+        unit = _fenced(fence, lambda c: units.put_writes(c, rows, anew=anew) if rows else None)
+        return unit, fence is None  # alone it is one statement; the fence is another
 
     def _whole(self, found: Found) -> CheckpointTuple:
         return self._codec.whole(found.row, found.record, found.blobs, found.writes)
@@ -260,7 +265,11 @@ class SQLAlchemySaver(_Saver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Save a checkpoint as the child of the one that the config names."""
+        """Save a checkpoint as the child of the one that the config names.
+
+        Raises:
+            LeaseError: if the config has a lease, and that has expired or was taken over; nothing is saved.
+        """
         unit, saved = self._put(config, checkpoint, metadata, new_versions)
         self.database.write(unit)
         return saved
@@ -272,8 +281,13 @@ class SQLAlchemySaver(_Saver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Save what a task wrote on top of the checkpoint that the config names."""
-        self.database.write(self._put_writes(config, writes, task_id, task_path), one_statement=True)
+        """Save what a task wrote on top of the checkpoint that the config names.
+
+        Raises:
+            LeaseError: as `put`.
+        """
+        unit, alone = self._put_writes(config, writes, task_id, task_path)
+        self.database.write(unit, one_statement=alone)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread."""
@@ -357,8 +371,8 @@ class SQLAlchemySaver(_Saver):
         task_path: str = "",
     ) -> None:
         """As `put_writes`."""
-        unit = self._put_writes(config, writes, task_id, task_path)
-        await asyncio.to_thread(self.database.write, unit, one_statement=True)
+        unit, alone = self._put_writes(config, writes, task_id, task_path)
+        await asyncio.to_thread(self.database.write, unit, one_statement=alone)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """As `delete_thread`."""
@@ -474,7 +488,8 @@ class AsyncSQLAlchemySaver(_Saver):
         task_path: str = "",
     ) -> None:
         """As `SQLAlchemySaver.put_writes`."""
-        await self.database.write(self._put_writes(config, writes, task_id, task_path), one_statement=True)
+        unit, alone = self._put_writes(config, writes, task_id, task_path)
+        await self.database.write(unit, one_statement=alone)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """As `SQLAlchemySaver.delete_thread`."""
@@ -588,6 +603,17 @@ def _running() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _fenced(fence: Fence | None, unit: Callable[[Connection], None]) -> Callable[[Connection], None]:
+    if fence is None:
+        return unit
+
+    def both(connection: Connection) -> None:
+        check(connection, fence)
+        unit(connection)
+
+    return both
 
 
 def _copied(source: str, target: str) -> tuple[bytes, bytes, bytes]:
