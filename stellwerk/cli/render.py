@@ -35,6 +35,13 @@ _RUN_STYLES = {
     "interrupted": "yellow",
     "cancelled": "yellow",
 }
+_TOTALS = {
+    "input": "tokens in",
+    "output": "tokens out",
+    "usd": "USD",
+    "unpriced": "unpriced calls",
+    "seconds": "model seconds",
+}
 # Escape sequences (CSI, OSC and the two-character ones), then single control characters, and those that
 # reorder text: a model or a document must not be able to drive the reader's terminal.
 _UNSAFE = re.compile(
@@ -132,15 +139,21 @@ def ledger_notes(ledger: LedgerRecord) -> Table:
 def runs_table(runs: Sequence[Run], now: datetime) -> Table:
     """Runs, one a line; times are local."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("run", "thread", "status", "started", "took"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "took" else "left")
-    table.add_column("task")  # the only one that gives way where the terminal is narrow
+    for name in ("run", "thread", "status", "started", "took", "task"):
+        gives_way = name in ("thread", "task")  # where the terminal is narrow
+        table.add_column(
+            name,
+            no_wrap=not gives_way,
+            min_width=10 if gives_way else None,
+            justify="right" if name == "took" else "left",
+        )
     for run in runs:
+        started = run.started_at.astimezone()
         table.add_row(
             run.run_id[:8],
-            Text(one_line(run.thread_id, 24)),
+            _cut(Text(one_line(run.thread_id, 32))),
             Text(run.status, style=_RUN_STYLES[run.status]),
-            f"{run.started_at.astimezone():%Y-%m-%d %H:%M}",
+            f"{started:%m-%d %H:%M}" if started.year == now.year else f"{started:%Y-%m-%d}",
             _took(run, now),
             _cut(Text(one_line(run.task))),
         )
@@ -168,7 +181,10 @@ def run_details(run: Run, now: datetime) -> Table:
         ("by", f"{plain(run.holder)}, Stellwerk {plain(run.version)}"),
     ]
     if run.totals:
-        rows += [(name.replace("_", " "), _figure(value)) for name, value in run.totals.items()]
+        rows += [
+            (_TOTALS.get(name, one_line(name.replace("_", " "), 24)), _figure(value))
+            for name, value in run.totals.items()
+        ]
     for name, value in rows:
         if value is not None:
             details.add_row(name, value if isinstance(value, Text) else Text(value))

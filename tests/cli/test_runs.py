@@ -166,6 +166,13 @@ class TestList:
         assert stellwerk("resume", "nobody").exit_code == 2
         assert len(listed()) == 1
 
+    def test_long_names_leave_room_for_the_task(self, tmp_path: Path) -> None:
+        with database("sqlite", tmp_path) as url, RunStore.from_url(url) as store:
+            store.claim("customer/4711/" + "x" * 80, task="Summarise the annual report of the year 2020")
+            lines = stellwerk("runs", "list", "--database", url).stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert any("customer/" in line and "Summarise" in line for line in lines)
+
     def test_a_status_that_there_is_not(self, tmp_path: Path) -> None:
         with database("sqlite", tmp_path) as url, RunStore.from_url(url) as store:
             store.setup()

@@ -1,5 +1,6 @@
 """Writes under a lease: refused once another holds the thread, or might."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any, Literal
@@ -110,6 +111,26 @@ class TestGraphs:
                 with pytest.raises(LeaseError, match="thread 't' was taken over by"):
                     await graph(saver, robbed).ainvoke({"path": ""}, lease.config, durability=durability)
             assert counts == [rows(other, "t")]
+
+
+async def test_many_runs_and_their_heartbeats_share_a_pool(shared_url: str) -> None:
+    async with AsyncSQLAlchemySaver.from_url(shared_url) as saver:
+        store = AsyncRunStore(saver.database)
+        await store.setup()
+
+        async def run(thread: str) -> None:
+            async with store.running(thread, task="x", interval=0.02) as hold:
+                made = graph(saver, lambda: None)
+                assert await made.ainvoke({"path": ""}, hold.config, durability="sync") == {"path": PATH}
+                config: RunnableConfig = {
+                    "configurable": {**hold.config["configurable"], "checkpoint_id": "x"}
+                }
+                await asyncio.gather(
+                    *(saver.aput_writes(config, [("a", index)], f"task-{index}") for index in range(10))
+                )
+
+        await asyncio.gather(*(run(f"t-{number}") for number in range(15)))
+        assert [run.status for run in await store.list()] == ["done"] * 15
 
 
 class TestWrites:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from stellwerk.errors import InputError, LeaseError, RunCancelledError
 from stellwerk.persistence import run_units
@@ -265,6 +265,16 @@ class TestRunning:
             run()
         assert [run.status for run in store.list()] == ["running", "interrupted"]
         assert store.renew(later[0]).token == 2
+
+    def test_a_database_that_fails_for_longer_than_the_ttl_loses_the_lease(self, shared_url: str) -> None:
+        with RunStore.from_url(shared_url) as store:
+            with store.running("t", task="x", ttl=1, interval=0.05) as hold:
+                store.database.write(lambda c: c.execute(text("ALTER TABLE stellwerk_leases RENAME TO away")))
+                assert hold.stop.wait(60)
+                store.database.write(lambda c: c.execute(text("ALTER TABLE away RENAME TO stellwerk_leases")))
+            with pytest.raises(LeaseError, match="could not be renewed for 1 seconds"):
+                hold.check()
+            assert outcome(store, "t")[0] == "done"  # nobody took it, so what was written stands
 
     def test_a_run_that_ends_after_it_was_taken_over_says_so(self, store: RunStore) -> None:
         with pytest.raises(LeaseError, match="taken over"), store.running("t", task="x"):
