@@ -299,26 +299,24 @@ class AsyncRunStore:
         lease = await self._claim_or_undo(thread_id, task, ttl)
         hold, ended = Hold(lease, interval=interval, asked_at=asked_at), asyncio.Event()
         beat = asyncio.create_task(self._beat(hold, ended, body), name=f"stellwerk-lease-{thread_id}")
+        problem: BaseException | None = None
         try:
             yield hold
         except BaseException as error:
-            told = hold.reason
-            if (
-                told is not None
-                and body.uncancel() <= cancelling
-                and isinstance(error, asyncio.CancelledError)
-            ):
-                hold.ended_with(told)
-                await self._end(hold, beat, ended, quietly=True)
-                raise told from None
-            hold.ended_with(error)
-            await self._end(hold, beat, ended, quietly=True)
-            raise
+            problem = error
         if hold.reason is not None:
-            body.uncancel()
-            with suppress(asyncio.CancelledError):  # which came too late
-                await asyncio.sleep(0)
-        await self._end(hold, beat, ended, quietly=False)
+            only_ours = body.uncancel() <= cancelling
+            if only_ours and isinstance(problem, asyncio.CancelledError):
+                problem = hold.reason
+            elif only_ours:
+                with suppress(asyncio.CancelledError):  # which the block did not live to see
+                    await asyncio.sleep(0)
+        if problem is not None:
+            hold.ended_with(problem)
+        ending = asyncio.ensure_future(self._end(hold, beat, ended, quietly=problem is not None))
+        await asyncio.shield(ending)  # a second cancellation must not leave the thread held
+        if problem is not None:
+            raise problem
 
     async def _claim_or_undo(self, thread_id: str, task: str, ttl: float) -> Lease:
         claiming = asyncio.ensure_future(self.claim(thread_id, task=task, ttl=ttl))

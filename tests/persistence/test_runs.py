@@ -353,6 +353,24 @@ class TestAsync:
             await asyncio.sleep(0)
             assert [run.status for run in await store.list()] == ["done"]
 
+    async def test_an_error_at_the_moment_of_the_request_is_the_one_that_counts(
+        self, shared_url: str
+    ) -> None:
+        async with AsyncRunStore.from_url(shared_url) as store:
+
+            async def run() -> None:
+                async with store.running("t", task="x", interval=0.02) as hold:
+                    await store.request_cancel(hold.run_id)
+                    try:
+                        await asyncio.Event().wait()
+                    finally:
+                        raise ValueError("no")
+
+            with pytest.raises(ValueError, match="no"):
+                await run()
+            await asyncio.sleep(0)
+            assert [(run.status, run.error) for run in await store.list()] == [("failed", "ValueError: no")]
+
     async def test_a_lost_lease_breaks_into_the_block(self, shared_url: str) -> None:
         with RunStore.from_url(shared_url) as other:
             async with AsyncRunStore.from_url(shared_url) as store:
