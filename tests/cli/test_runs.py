@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -83,6 +84,17 @@ class TestCancel:
             ("done", "Sales and rent?"),
             ("cancelled", "Sales and rent?"),
         ]
+
+    def test_after_a_signal_the_run_is_interrupted_and_its_thread_free(
+        self, server: FakeOpenAI, environment: dict[str, str], text: str
+    ) -> None:
+        with running(server, environment, text) as (process, _):
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+        assert [run["status"] for run in listed()] == ["interrupted"]
+        result = stellwerk("runs", "cancel", "mine")
+        assert "is not running any more: it is interrupted; to go on: stellwerk resume mine" in result.stderr
+        assert stellwerk("resume", "mine").exit_code == 0
 
     @pytest.mark.usefixtures("environment")
     def test_nobody_is_running_it(self, text: str) -> None:
