@@ -61,6 +61,8 @@ def _lock(connection: Connection) -> None:
         case "mysql" | "mariadb":
             # Named after the database: a lock is the whole server's.
             connection.execute(text("SELECT GET_LOCK(CONCAT('stellwerk.', DATABASE()), 60)"))
+            # InnoDB shows a transaction what there was when it first looked, which was before the lock.
+            connection.rollback()
 
 
 def _unlock(connection: Connection) -> None:
