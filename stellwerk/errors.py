@@ -10,6 +10,7 @@
     ├── TierError               a tier could not answer
     │   └── ContextOverflowError  the prompt is larger than the tier's context window
     ├── ExpressionError         an arithmetic expression is refused or has no value
+    ├── RunCancelledError       somebody asked for the run to be cancelled
     └── DatabaseError           the database cannot be reached, or what it holds cannot be used
         ├── UntrustedDataError  a stored value is of a type that is not allowed, or is not encrypted
         └── LeaseError          another process runs this thread, or has taken it over
@@ -59,6 +60,10 @@ class ContextOverflowError(TierError):
 
 class ExpressionError(StellwerkError):
     """An arithmetic expression is refused or has no finite value."""
+
+
+class RunCancelledError(StellwerkError):
+    """Somebody asked for the run to be cancelled; its thread can be resumed."""
 
 
 class DatabaseError(StellwerkError):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stellwerk.cli import models
+from stellwerk.cli import models, runs
 from stellwerk.cli.run import resume, run
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(resume)
 app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
 
 
 def _print_version(wanted: bool) -> None:

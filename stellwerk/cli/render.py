@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,7 @@ from rich.tree import Tree
 from stellwerk.cli.progress import Progress, Row
 from stellwerk.ledger import Counterfactual, LedgerRecord, Line
 from stellwerk.nodes.synthesize import as_text
+from stellwerk.persistence.run_units import Run
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _MARKS = {
@@ -25,6 +27,20 @@ _MARKS = {
     "accepted": ("✓", "green"),
     "failed": ("✗", "red"),
     "skipped": ("–", "yellow"),
+}
+_RUN_STYLES = {
+    "running": "cyan",
+    "done": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "cancelled": "yellow",
+}
+_TOTALS = {
+    "input": "tokens in",
+    "output": "tokens out",
+    "usd": "USD",
+    "unpriced": "unpriced calls",
+    "seconds": "model seconds",
 }
 # Escape sequences (CSI, OSC and the two-character ones), then single control characters, and those that
 # reorder text: a model or a document must not be able to drive the reader's terminal.
@@ -120,6 +136,61 @@ def ledger_notes(ledger: LedgerRecord) -> Table:
     return notes
 
 
+def runs_table(runs: Sequence[Run], now: datetime) -> Table:
+    """Runs, one a line; times are local."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("run", "thread", "status", "started", "took", "task"):
+        gives_way = name in ("thread", "task")  # where the terminal is narrow
+        table.add_column(
+            name,
+            no_wrap=not gives_way,
+            min_width=10 if gives_way else None,
+            justify="right" if name == "took" else "left",
+        )
+    for run in runs:
+        started = run.started_at.astimezone()
+        table.add_row(
+            run.run_id[:8],
+            _cut(Text(one_line(run.thread_id, 32))),
+            Text(run.status, style=_RUN_STYLES[run.status]),
+            f"{started:%m-%d %H:%M}" if started.year == now.year else f"{started:%Y-%m-%d}",
+            _took(run, now),
+            _cut(Text(one_line(run.task))),
+        )
+    return table
+
+
+def run_details(run: Run, now: datetime) -> Table:
+    """One run in full; times are local."""
+    details = Table.grid(padding=(0, 2))
+    details.add_column(style="dim", no_wrap=True)
+    details.add_column(overflow="fold")
+    status = Text(run.status, style=_RUN_STYLES[run.status])
+    if run.cancel_requested and run.status == "running":
+        status.append("  asked to end", style="yellow")
+    ended = run.ended_at
+    rows: list[tuple[str, str | Text | None]] = [
+        ("run", run.run_id),
+        ("thread", plain(run.thread_id)),
+        ("task", plain(run.task)),
+        ("status", status),
+        ("error", plain(run.error) if run.error else None),
+        ("started", f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"),
+        ("ended", None if ended is None else f"{ended.astimezone():%Y-%m-%d %H:%M:%S}"),
+        ("took", _took(run, now) or None),
+        ("by", f"{plain(run.holder)}, Stellwerk {plain(run.version)}"),
+    ]
+    if run.totals:
+        rows += [
+            (_TOTALS.get(name, one_line(name.replace("_", " "), 24)), _figure(value))
+            for name, value in run.totals.items()
+        ]
+    for name, value in rows:
+        if value is not None:
+            details.add_row(name, value if isinstance(value, Text) else Text(value))
+    return details
+
+
 def failure_lines(failure: Mapping[str, Any]) -> list[str]:
     """What is missing, and why."""
     missing = [f"  {name}: {one_line(why)}" for name, why in failure["missing"].items()]
@@ -165,6 +236,23 @@ def _cut(text: Text) -> Text:
 
 def _spin(now: float) -> str:
     return _SPINNER[int(now * 10) % len(_SPINNER)]
+
+
+def _took(run: Run, now: datetime) -> str:
+    end = now if run.status == "running" else run.ended_at
+    if end is None:
+        return ""
+    seconds = max(0.0, (end - run.started_at).total_seconds())
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 100 else f"{hours:.1f} h"
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return f"{value:,}" if isinstance(value, int) else one_line(str(value))
 
 
 def _cells(line: Line) -> list[tuple[str, str]]:

@@ -19,7 +19,9 @@ from stellwerk.errors import (
     ConfigurationError,
     DocumentError,
     InputError,
+    LeaseError,
     MissingExtraError,
+    RunCancelledError,
     StellwerkError,
 )
 from stellwerk.plan import Plan
@@ -53,7 +55,7 @@ def run(
     database: Database = None,
 ) -> None:
     """Do a task: plan it, run each subtask on the smallest model that does it well, and merge the results."""
-    with _errors():
+    with told_errors():
         if not task.strip():
             raise InputError("the task is empty; say what to do")
         documents = _documents(files or ())
@@ -74,10 +76,9 @@ def run(
             given["plan"] = plan.model_dump(mode="json")
 
         async def start(session: Session, say: Callable[[str], None]) -> Values:
-            _, unfinished = await session.state()
-            if unfinished:
-                raise InputError(f"thread {thread} is not finished; run: {_resume_command(thread, database)}")
-            return await session.start(given, say)
+            command = _resume_command(thread, database)
+            unfinished = InputError(f"thread {thread} is not finished; run: {command}")
+            return await session.start(given, say, unfinished=unfinished)
 
         _follow(start, settings, thread, database, as_json)
 
@@ -89,7 +90,7 @@ def resume(
     database: Database = None,
 ) -> None:
     """Go on with a run that was broken off; what is done is not done again."""
-    with _errors():
+    with told_errors():
         settings = _settings(database)
         unknown = InputError(f"there is no thread {_thread(thread)} in {settings.database}")
         if not settings.database.exists():
@@ -99,9 +100,10 @@ def resume(
             from stellwerk.cli.session import check_models
 
             values, unfinished = await session.state()
-            if not values and not unfinished:
-                raise unknown
             if not unfinished:
+                await session.check_free()
+                if not values:
+                    raise unknown
                 say("this run is finished")
                 return values
             check_models(settings)
@@ -127,7 +129,7 @@ def _follow(
         plan_tree,
         watch,
     )
-    from stellwerk.cli.session import InterruptedRun, open_session, run_until_signal
+    from stellwerk.cli.session import CANCELLED, InterruptedRun, open_session, run_until_signal
 
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -147,6 +149,12 @@ def _follow(
     except InterruptedRun as interrupted:
         errors.print(f"interrupted; what is done is kept. To go on: {_resume_command(thread, database)}")
         _leave(interrupted.exit_code)
+    except RunCancelledError:
+        errors.print(f"cancelled; what is done is kept. To go on: {_resume_command(thread, database)}")
+        _leave(CANCELLED)
+    except LeaseError as lost:
+        errors.print(f"stellwerk: {plain(str(lost))}")
+        _leave(1)
     failure = values.get("failure")
     if as_json:
         names = ("answer", "results", "failure", "ledger", "final_plan")
@@ -180,7 +188,8 @@ def _leave(code: int) -> NoReturn:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def told_errors() -> Iterator[None]:
+    """Tell an error in one line, and exit with 2 for wrong usage, with 1 for the rest."""
     try:
         yield
     except StellwerkError as error:

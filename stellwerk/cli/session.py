@@ -6,26 +6,39 @@ import asyncio
 import os
 import secrets
 import signal
-import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock, Timeout
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
 
 from stellwerk.cli.progress import ModelCalls, Progress
-from stellwerk.errors import ConfigurationError, InputError, MissingExtraError, ModelFileError, StellwerkError
+from stellwerk.errors import (
+    ConfigurationError,
+    InputError,
+    LeaseError,
+    MissingExtraError,
+    ModelFileError,
+    RunCancelledError,
+    StellwerkError,
+)
 from stellwerk.graphs.default import default_orchestrator
 from stellwerk.outcome import SubtaskResult
+from stellwerk.persistence.heartbeat import Hold
+from stellwerk.persistence.runs import AsyncRunStore
+from stellwerk.persistence.saver import AsyncSQLAlchemySaver
+from stellwerk.persistence.urls import is_memory, parse_url
 from stellwerk.settings import Settings
 from stellwerk.tiers.model_files import file_state, models_dir
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 Values = dict[str, Any]
+CANCELLED = 3  # exit code of a run that was cancelled with `stellwerk runs cancel`
+_TTL = 60.0  # seconds until a run whose process died can be taken over
+_HEARTBEAT = 3.0  # seconds until a run notices that it is cancelled
 
 
 class InterruptedRun(Exception):  # noqa: N818  # no error: the user asked for it
@@ -37,12 +50,17 @@ class InterruptedRun(Exception):  # noqa: N818  # no error: the user asked for i
 
 
 class Session:
-    """A thread of the database, with the graph that runs on it."""
+    """A thread of the database, with the graph that runs on it.
 
-    def __init__(self, graph: Graph, saver: AsyncSqliteSaver, thread: str) -> None:
+    What runs holds the thread, so that no other process does at the same time.
+    """
+
+    def __init__(self, graph: Graph, saver: AsyncSQLAlchemySaver, thread: str) -> None:
         self.progress = Progress()
         self._graph = graph
         self._saver = saver
+        self._runs = AsyncRunStore(saver.database)
+        self._thread = thread
         self._config: RunnableConfig = {
             "configurable": {"thread_id": thread},
             "callbacks": [ModelCalls(self.progress)],
@@ -53,71 +71,119 @@ class Session:
         state = await self._graph.aget_state(self._config)
         return state.values, bool(state.next)
 
-    async def start(self, given: Values, say: Callable[[str], None]) -> Values:
-        """Run a task to its end."""
-        return await self._drive(given, say)
+    async def start(self, given: Values, say: Callable[[str], None], *, unfinished: InputError) -> Values:
+        """Run a task to its end.
+
+        Raises:
+            InputError: if the thread is being run elsewhere; `unfinished` if it waits to be resumed.
+        """
+        if (await self.state())[1]:
+            await self.check_free()
+            raise unfinished
+        async with self._held(given["task"]) as hold:
+            if (await self.state())[1]:  # since a moment ago
+                raise unfinished
+            values, waiting = await self._drive(given, say, hold)
+        return _answered(values, waiting)
 
     async def resume(self, say: Callable[[str], None]) -> Values:
-        """Go on where the run was broken off."""
-        values, _ = await self.state()
-        if plan := values.get("final_plan"):
-            # A finished subtask is a pending write of `execute`; the stream does not repeat it.
-            saved = await self._saver.aget_tuple(self._config)
-            writes = (saved.pending_writes if saved else None) or ()
-            done: list[SubtaskResult] = [value for _, channel, value in writes if channel == "__return__"]
-            self.progress.restore(plan, done)
-        return await self._drive(None, say)
+        """Go on where the run was broken off.
 
-    async def _drive(self, given: Values | None, say: Callable[[str], None]) -> Values:
+        Raises:
+            InputError: if the thread is being run elsewhere.
+        """
+        earlier = await self._runs.list(thread_id=self._thread, limit=1)
+        async with self._held(earlier[0].task if earlier else "") as hold:
+            values, _ = await self.state()
+            if plan := values.get("final_plan"):
+                # A finished subtask is a pending write of `execute`; the stream does not repeat it.
+                saved = await self._saver.aget_tuple(self._config)
+                writes = (saved.pending_writes if saved else None) or ()
+                done: list[SubtaskResult] = [value for _, channel, value in writes if channel == "__return__"]
+                self.progress.restore(plan, done)
+            values, waiting = await self._drive(None, say, hold)
+        return _answered(values, waiting)
+
+    async def check_free(self) -> None:
+        """Check that nobody runs the thread at this moment.
+
+        Raises:
+            InputError: if somebody does.
+        """
+        if running := await self._runs.list(thread_id=self._thread, status="running", limit=1):
+            raise _busy(self._thread, running[0].holder)
+
+    @asynccontextmanager
+    async def _held(self, task: str) -> AsyncIterator[Hold]:
+        async with AsyncExitStack() as stack:
+            running = self._runs.running(self._thread, task=task, ttl=_TTL, interval=_HEARTBEAT)
+            try:
+                hold = await stack.enter_async_context(running)
+            except LeaseError:
+                await self.check_free()
+                raise
+            yield hold
+
+    async def _drive(
+        self, given: Values | None, say: Callable[[str], None], hold: Hold
+    ) -> tuple[Values, bool]:
         stream = self._graph.astream(
-            given, self._config, stream_mode="tasks", subgraphs=True, durability="sync"
+            given, hold.bind(self._config), stream_mode="tasks", subgraphs=True, durability="sync"
         )
         async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
             async for namespace, event in events:
                 for line in self.progress.feed(namespace, event):
                     say(line)
-        values, unfinished = await self.state()
-        if unfinished:
-            raise StellwerkError(
-                "the run waits for a person's answer, which only a program or Studio can give"
-            )
-        return values
+        values, waiting = await self.state()
+        if waiting:
+            hold.status = "interrupted"
+        elif failure := values.get("failure"):
+            hold.status, hold.error = "failed", failure["message"]
+        if ledger := values.get("ledger"):
+            accepted = sum(ledger["accepted"].values())
+            hold.totals = {
+                **ledger["total"],
+                "attempts": ledger["attempts"],
+                "accepted": accepted,
+                "wall_seconds": ledger["wall_seconds"],
+            }
+        return values, waiting
 
 
 @asynccontextmanager
 async def open_session(settings: Settings, thread: str) -> AsyncIterator[Session]:
-    """Open the database and hold the thread, so that no other process runs it at the same time.
+    """Open the database.
 
     Raises:
         ConfigurationError: if the database cannot be opened.
-        InputError: if the thread is being run elsewhere.
-        StellwerkError: if the database fails in the middle.
+        DatabaseError: if it fails in the middle.
     """
-    path = settings.database
-    held = path.with_name(f"{path.name}.{thread}.lock")
-    lock = FileLock(held, blocking=False)
-    try:
-        # The database holds the documents of each run: nobody else's business.
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"thread {thread} is running in another process; wait for it or stop it") from None
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot open the database {path}: {error.strerror or error}; choose another with --database"
-        ) from error
-    try:
-        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-            yield Session(default_orchestrator(settings).compile(checkpointer=saver), saver, thread)
-    except sqlite3.Error as error:
-        raise StellwerkError(
-            f"the database {path} failed: {error}; choose another with --database"
-        ) from error
-    finally:
-        with suppress(OSError):  # Windows keeps what is open
-            held.unlink()
-        lock.release()
+    url = parse_url(settings.database)
+    if url.get_backend_name() == "sqlite" and url.database and not is_memory(url):
+        path = Path(url.database)
+        try:
+            # The database holds the documents of each run: nobody else's business.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot open the database {path}: {error.strerror or error}; choose another with --database"
+            ) from error
+    async with AsyncSQLAlchemySaver.from_url(url) as saver:
+        yield Session(default_orchestrator(settings).compile(checkpointer=saver), saver, thread)
+
+
+def _answered(values: Values, waiting: bool) -> Values:
+    if waiting:
+        raise StellwerkError("the run waits for a person's answer, which only a program or Studio can give")
+    return values
+
+
+def _busy(thread: str, holder: str) -> InputError:
+    return InputError(
+        f"thread {thread} is running in another process ({holder}); "
+        f"wait for it or stop it with: stellwerk runs cancel {thread}"
+    )
 
 
 def check_models(settings: Settings) -> None:
@@ -147,8 +213,11 @@ def run_until_signal(work: Coroutine[Any, Any, Values]) -> Values:
 
     Raises:
         InterruptedRun: after a signal; the checkpoints are on disk by then.
+        RunCancelledError: if it was cancelled from another process; they are as well.
+        LeaseError: if another process took the thread over.
     """
     received: list[int] = []
+    left_behind = False
 
     async def main() -> Values:
         loop = asyncio.get_running_loop()
@@ -172,8 +241,11 @@ def run_until_signal(work: Coroutine[Any, Any, Values]) -> Values:
         return loop.run_until_complete(main())
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise InterruptedRun(received[0] if received else signal.SIGINT) from None
+    except (RunCancelledError, LeaseError):
+        left_behind = True
+        raise
     finally:
-        if not received:
+        if not received and not left_behind:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

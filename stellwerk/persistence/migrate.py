@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from stellwerk.errors import DatabaseError
 
-HEAD = "0002"
+HEAD = "0004"
 VERSION_TABLE = "stellwerk_version"
 _LOCK = 7_352_948_113  # any number that no other program is likely to lock
 
@@ -61,6 +61,8 @@ def _lock(connection: Connection) -> None:
         case "mysql" | "mariadb":
             # Named after the database: a lock is the whole server's.
             connection.execute(text("SELECT GET_LOCK(CONCAT('stellwerk.', DATABASE()), 60)"))
+            # InnoDB shows a transaction what there was when it first looked, which was before the lock.
+            connection.rollback()
 
 
 def _unlock(connection: Connection) -> None:

@@ -30,6 +30,8 @@ from stellwerk.persistence.allowed import Allowed
 from stellwerk.persistence.checkpoint_codec import Address, Codec, run_key, thread_key
 from stellwerk.persistence.checkpoint_pages import Listing
 from stellwerk.persistence.database import AsyncDatabase, Database
+from stellwerk.persistence.executor import FastWrite
+from stellwerk.persistence.fenced import fenced
 from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
 
 T = TypeVar("T")
@@ -73,17 +75,18 @@ class _Saver(BaseCheckpointSaver[str]):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> tuple[steps.Save, RunnableConfig]:
+    ) -> tuple[FastWrite, RunnableConfig]:
         # Serialised here and not in the unit: the state may change while the unit waits for its turn.
         row, values = self._codec.checkpoint_rows(config, checkpoint, metadata, new_versions)
-        return steps.Save(row, values), Address.of(config).config(checkpoint["id"])
+        unit = fenced(config, steps.Save(row, values))
+        return unit, Address.of(config).config(checkpoint["id"])
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> steps.SaveWrites:
+    ) -> FastWrite:
         rows = self._codec.write_rows(config, writes, task_id, task_path)
         anew = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        return steps.SaveWrites(rows, anew=anew)
+        return fenced(config, steps.SaveWrites(rows, anew=anew))
 
     def _histories(
         self, channels: Sequence[str], collected: Mapping[str, Any], seeds: Mapping[str, Any]
@@ -201,7 +204,11 @@ class SQLAlchemySaver(_Saver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Save a checkpoint as the child of the one that the config names."""
+        """Save a checkpoint as the child of the one that the config names.
+
+        Raises:
+            LeaseError: if the config has a lease, and that has expired or was taken over; nothing is saved.
+        """
         unit, saved = self._put(config, checkpoint, metadata, new_versions)
         self.database.fast_write(unit)
         return saved
@@ -213,7 +220,11 @@ class SQLAlchemySaver(_Saver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Save what a task wrote on top of the checkpoint that the config names."""
+        """Save what a task wrote on top of the checkpoint that the config names.
+
+        Raises:
+            LeaseError: as `put`.
+        """
         self.database.fast_write(self._put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:

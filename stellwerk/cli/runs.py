@@ -1,0 +1,128 @@
+"""`stellwerk runs`: list the runs, look at one, cancel one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stellwerk.cli.run import told_errors
+from stellwerk.errors import InputError
+from stellwerk.settings import Settings
+
+if TYPE_CHECKING:  # SQLAlchemy takes a while to import; `--help` does without
+    from stellwerk.persistence.run_units import Run
+    from stellwerk.persistence.runs import RunStore
+
+app = typer.Typer(help="List, show and cancel runs.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Database = Annotated[
+    str | None,
+    typer.Option("--database", help="SQLite file or URL that holds the runs.", show_default=False),
+]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|THREAD",
+        help="A run's id or its beginning, or a thread for its newest run.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("list")
+def list_runs(
+    *,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", help="Only runs of this status; may be repeated.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 20,
+    as_json: AsJson = False,
+    database: Database = None,
+) -> None:
+    """Show runs, newest first."""
+    with told_errors(), _store(database) as (store, place):
+        runs = store.list(status=status or None, limit=limit) if store else []  # type: ignore[arg-type]
+        if as_json:
+            typer.echo(json.dumps([_plain(run) for run in runs], indent=2))
+        elif not runs:
+            which = f" that are {' or '.join(status)}" if status else ""
+            typer.echo(f"no runs{which} in {place}", err=True)
+        else:
+            from rich.console import Console
+
+            from stellwerk.cli.render import runs_table
+
+            Console().print(runs_table(runs, datetime.now(UTC)))
+
+
+@app.command("show")
+def show_run(name: Name, *, as_json: AsJson = False, database: Database = None) -> None:
+    """Show one run."""
+    with told_errors(), _store(database) as (store, place):
+        run = _found(store.find(name) if store else None, name, place)
+        if as_json:
+            typer.echo(json.dumps(_plain(run), indent=2))
+            return
+        from rich.console import Console
+
+        from stellwerk.cli.render import run_details
+
+        Console().print(run_details(run, datetime.now(UTC)))
+
+
+@app.command("cancel")
+def cancel_run(name: Name, *, database: Database = None) -> None:
+    """Ask a run to end as with Ctrl-C; it can be resumed. Exits with 1 if nobody runs it."""
+    with told_errors(), _store(database) as (store, place):
+        run = _found(store.find(name) if store else None, name, place)
+        found = store.request_cancel(run.run_id) if store else None
+        run = _found(found, name, place)
+        what = f"run {run.run_id} of thread {run.thread_id}"
+        if run.status == "running":
+            typer.echo(f"asked {run.holder} to end {what}; to go on later: stellwerk resume {run.thread_id}")
+            return
+        again = run.status in ("interrupted", "cancelled")
+        hint = f"; to go on: stellwerk resume {run.thread_id}" if again else ""
+        typer.echo(f"{what} is not running any more: it is {run.status}{hint}", err=True)
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _store(database: str | None) -> Iterator[tuple[RunStore | None, str]]:
+    """The runs, and where they are; None where there is no such file, which must not be made by looking."""
+    from stellwerk.persistence.runs import RunStore
+    from stellwerk.persistence.urls import is_memory, parse_url, shown
+
+    url = parse_url(Settings.load().database if database is None else database)
+    if url.get_backend_name() == "sqlite" and not is_memory(url):
+        path = Path(url.database or "").expanduser()
+        if not path.exists():
+            yield None, str(path)
+            return
+        url = url.set(database=str(path))
+        place = str(path)
+    else:
+        place = shown(url)
+    with RunStore.from_url(url) as store:
+        yield store, place
+
+
+def _found(run: Run | None, name: str, place: str) -> Run:
+    if run is None:
+        raise InputError(f"there is no run or thread {name} in {place}; see: stellwerk runs list")
+    return run
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(run).items()
+    }

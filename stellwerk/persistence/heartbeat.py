@@ -1,0 +1,104 @@
+"""What a run knows of its lease while a heartbeat keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from stellwerk.errors import DatabaseError, LeaseError, RunCancelledError, StellwerkError
+from stellwerk.persistence.lease import Lease
+from stellwerk.persistence.run_units import Status
+
+_ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, LeaseError)
+_PAUSE = 0.2  # seconds until a database that is down is tried again
+
+
+class Hold:
+    """A thread that is held for as long as the block around it lasts.
+
+    `status`, `error` and `totals` are what the run's row will say when the block ends; an exception that
+    leaves it sets the first two. `stop` is set when the lease is lost, or when somebody asked for the run
+    to be cancelled; `reason` says which.
+    """
+
+    def __init__(self, lease: Lease, *, interval: float | None, asked_at: float) -> None:
+        self.lease = lease
+        self.status: Status = "done"
+        self.error: str | None = None
+        self.totals: Mapping[str, Any] | None = None
+        self.stop = threading.Event()
+        self.reason: StellwerkError | None = None
+        self._interval = lease.ttl / 3 if interval is None else interval
+        self._good_until = asked_at + lease.ttl
+        self._failing = False
+
+    @property
+    def config(self) -> RunnableConfig:
+        """As `Lease.config`."""
+        return self.lease.config
+
+    @property
+    def run_id(self) -> str:
+        """The run, a UUID."""
+        return self.lease.run_id
+
+    def bind(self, config: RunnableConfig) -> RunnableConfig:
+        """As `Lease.bind`."""
+        return self.lease.bind(config)
+
+    def check(self) -> None:
+        """Return if the thread is still held and nobody asked to stop; for the loops of sync code.
+
+        Raises:
+            LeaseError: if the lease is lost.
+            RunCancelledError: if somebody asked for the run to be cancelled.
+        """
+        if self.reason is not None:
+            raise self.reason
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease is lost."""
+        return isinstance(self.reason, LeaseError)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next renewal."""
+        return _PAUSE if self._failing else self._interval
+
+    def renewed(self, lease: Lease, asked_at: float) -> None:
+        """Note a renewal, asked for at a moment of the monotonic clock."""
+        self.lease = lease
+        self._good_until, self._failing = asked_at + lease.ttl, False
+        if lease.cancel_requested and self.reason is None:
+            self._stop(RunCancelledError(f"run {lease.run_id} of thread {lease.thread_id!r} was cancelled"))
+
+    def not_renewed(self, error: DatabaseError) -> None:
+        """Note that a renewal failed; a database that does not answer is waited for while the lease lasts."""
+        self._failing = True
+        if isinstance(error, LeaseError):
+            self._stop(error)
+        elif time.monotonic() >= self._good_until:
+            self._stop(
+                LeaseError(
+                    f"the lease of thread {self.lease.thread_id!r} could not be renewed for "
+                    f"{self.lease.ttl:g} seconds; claim it again when the database is back ({error})"
+                )
+            )
+
+    def ended_with(self, error: BaseException) -> None:
+        """Note the exception that leaves the block."""
+        if isinstance(error, RunCancelledError):
+            self.status = "cancelled"
+        else:
+            self.status = "interrupted" if isinstance(error, _ENDINGS) else "failed"
+        self.error = f"{type(error).__name__}: {error}".rstrip(": ")
+
+    def _stop(self, reason: StellwerkError) -> None:
+        self.reason = reason
+        self.stop.set()

@@ -1,0 +1,43 @@
+"""What the tests of runs and leases share."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy import Connection, func, select, update
+
+from stellwerk.persistence.checkpoint_codec import thread_key
+from stellwerk.persistence.database import Database
+from stellwerk.persistence.lease import Lease
+from stellwerk.persistence.run_units import Claim, claim
+from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
+from stellwerk.persistence.schema.runs import leases
+
+
+def expire(database: Database, thread_id: str) -> None:
+    """Let the time pass until a thread's lease has ended."""
+    database.write(lambda c: _expire(c, thread_id))
+
+
+def take_over(database: Database, thread_id: str) -> Lease:
+    """Do what another process may do once the lease has ended; in one step, so that none sees it ended."""
+    wanted = Claim(thread_id, str(uuid4()), "taken over", "other:1", "0.1", 60.0)
+
+    def work(connection: Connection) -> Lease:
+        _expire(connection, thread_id)
+        return claim(connection, wanted)
+
+    return database.write(work)
+
+
+def _expire(connection: Connection, thread_id: str) -> None:
+    change = update(leases).where(leases.c.thread == thread_key(thread_id))
+    connection.execute(change.values(expires_at=datetime.now(UTC) - timedelta(minutes=1)))
+
+
+def rows(database: Database, thread_id: str) -> int:
+    """How many rows a thread has in the checkpointer's tables."""
+    thread = thread_key(thread_id)
+    counts = [
+        select(func.count()).select_from(t).where(t.c.thread == thread) for t in (checkpoints, blobs, writes)
+    ]
+    return database.read(lambda c: sum(c.execute(count).scalar_one() for count in counts))
