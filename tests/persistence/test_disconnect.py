@@ -312,7 +312,7 @@ with SQLAlchemySaver.from_url(sys.argv[1]) as saver:
     made = checkpoint(value="v" * 1000)
     saver.put(at("1"), made, {}, made["channel_versions"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-    large = checkpoint(value="v" * 1_000_000)
+    large = checkpoint(large="v" * 1_000_000)
     for work in (
         lambda: saver.put(at("1"), large, {}, large["channel_versions"]),
         lambda: saver.put_writes(at("1", "", made["id"]), [("value", "w" * 1_000_000)], "task"),
