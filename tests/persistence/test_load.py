@@ -161,7 +161,8 @@ async def play(graph: Any, actions: list[tuple[str, int]]) -> None:
     """The same actions make the same history with every checkpointer."""
     for action, number in actions:
         if action == "invoke":
-            await graph.ainvoke({"left": number, "plain": [], "delta": []}, at("1"))
+            # Sync: else LangGraph may change a barrier while the checkpoint before it waits to be saved.
+            await graph.ainvoke({"left": number, "plain": [], "delta": []}, at("1"), durability="sync")
         elif action == "update":
             line = f"update {number}"
             await graph.aupdate_state(at("1"), {"plain": [line], "delta": [line]}, as_node="a")
@@ -181,7 +182,7 @@ def test_delta_channels_have_the_history_that_langgraph_gives_them(
         pytest.skip("once is enough")
     with database(backend, tmp_path) as url:
 
-        @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
         @given(actions=ACTIONS)
         def same(actions: list[tuple[str, int]]) -> None:
             asyncio.run(compare(url, sync, actions))
@@ -213,7 +214,7 @@ async def test_a_run_is_rolled_back(shared_url: str, sync: bool) -> None:
         for run in ("first", "second", "third"):
             before.append(await states(graph, "1"))
             config = {**at("1"), "metadata": {"run_id": run}}
-            await graph.ainvoke(start(2), config)
+            await graph.ainvoke(start(2), config, durability="sync")
         await saver.acopy_thread("1", "2")
         copied = await states(graph, "2")
         for run in ("third", "second", "first"):
