@@ -279,7 +279,7 @@ with SQLAlchemySaver.from_url(url) as saver:
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_share_a_file(processes: int, tmp_path: Path) -> None:
     """None is told that the database is locked, and no write is lost."""
-    url, puts = f"sqlite:///{tmp_path / 'a.sqlite'}", 100 // processes
+    url, puts = f"sqlite:///{tmp_path / 'a.sqlite'}", 40 // processes
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, url, str(name), str(puts)],

@@ -22,7 +22,7 @@ from tests.persistence.conftest import database
 from tests.persistence.kills import left_over
 from tests.persistence.savers import at, listed, opened
 
-RUNS, STEPS = 50, 5
+RUNS, STEPS = 50, 2
 
 
 def concat(state: list[str], updates: Any) -> list[str]:
