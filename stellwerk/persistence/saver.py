@@ -25,10 +25,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stellwerk.errors import DatabaseError, InputError
 from stellwerk.persistence import checkpoint_units as units
+from stellwerk.persistence.allowed import Allowed
 from stellwerk.persistence.checkpoint_codec import Address, Codec, Row, plain, run_key, same, thread_key
 from stellwerk.persistence.checkpoint_units import Found
 from stellwerk.persistence.database import AsyncDatabase, Database
-from stellwerk.persistence.serde import Allowed, StrictEncryptedSerializer, StrictSerializer
+from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
 
 T = TypeVar("T")
 Url = str | URL | os.PathLike[str]
