@@ -30,7 +30,7 @@ def at(thread: Any, ns: str = "", checkpoint_id: str | None = None) -> RunnableC
     return {"configurable": named | ({} if checkpoint_id is None else {"checkpoint_id": checkpoint_id})}
 
 
-def checkpoint(identity: str | None = None, versions: Any = None, **values: Any) -> Checkpoint:
+def checkpoint(identity: Any = None, versions: Any = None, **values: Any) -> Checkpoint:
     """A checkpoint of these values, each at version 1 unless said otherwise."""
     made = empty_checkpoint()
     made["id"] = identity or made["id"]
@@ -47,7 +47,8 @@ async def put(
 ) -> RunnableConfig:
     """Save a checkpoint whose values are all new."""
     made = made or checkpoint(value=uuid4().hex)
-    return await saver.aput(config, made, metadata or {}, made["channel_versions"])
+    kept: Any = metadata or {}
+    return await saver.aput(config, made, kept, made["channel_versions"])
 
 
 async def listed(saver: Saver, config: RunnableConfig | None, **options: Any) -> list[CheckpointTuple]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,10 @@ def client(folder: Path) -> Iterator[SyncLangGraphClient]:
         server.wait(30)
 
 
+def given(state: Any) -> Any:
+    return state
+
+
 def lines(client: SyncLangGraphClient, thread: str) -> list[str]:
     values = client.threads.get_state(thread)["values"]
     assert isinstance(values, dict)
@@ -107,7 +112,7 @@ def test_nothing_is_missing(client: SyncLangGraphClient, folder: Path) -> None:
     assert "Using custom checkpointer: AsyncSQLAlchemySaver" in log
     assert not [line for line in log.splitlines() if "warn" in line.lower() and "checkpoint" in line.lower()]
     thread = client.threads.create()["thread_id"]
-    client.runs.wait(thread, "count", input={"lines": ["first"]})
+    client.runs.wait(thread, "count", input=given({"lines": ["first"]}))
     assert lines(client, thread) == ["first", "done", "done"]
     assert (folder / "runs.sqlite").stat().st_size > 0
 
@@ -115,7 +120,7 @@ def test_nothing_is_missing(client: SyncLangGraphClient, folder: Path) -> None:
 def test_a_thread_is_copied_and_pruned(client: SyncLangGraphClient) -> None:
     thread = client.threads.create()["thread_id"]
     for name in ("first", "second"):
-        client.runs.wait(thread, "count", input={"lines": [name]})
+        client.runs.wait(thread, "count", input=given({"lines": [name]}))
     right = lines(client, thread)
     client.threads.copy(thread)
     found = [t["thread_id"] for t in client.threads.search(limit=100) if t["thread_id"] != thread]
@@ -129,10 +134,12 @@ def test_a_thread_is_copied_and_pruned(client: SyncLangGraphClient) -> None:
 
 def test_a_run_is_rolled_back_by_the_next(client: SyncLangGraphClient) -> None:
     thread = client.threads.create()["thread_id"]
-    client.runs.wait(thread, "count", input={"lines": ["kept"]})
-    first = client.runs.create(thread, "count", input={"lines": ["undone"], "wait": 30})
+    client.runs.wait(thread, "count", input=given({"lines": ["kept"]}))
+    first = client.runs.create(thread, "count", input=given({"lines": ["undone"], "wait": 30}))
     for part in client.runs.join_stream(thread, first["run_id"], stream_mode="values"):
         if part.event == "values":
             break
-    client.runs.wait(thread, "count", input={"lines": ["new"], "wait": 0}, multitask_strategy="rollback")
+    client.runs.wait(
+        thread, "count", input=given({"lines": ["new"], "wait": 0}), multitask_strategy="rollback"
+    )
     assert lines(client, thread) == ["kept", "done", "done", "new", "done", "done"]
