@@ -75,7 +75,8 @@ def keep_latest(connection: Connection, codec: Codec, thread: bytes) -> None:
     """Keep the latest checkpoint of each namespace, and what it is rebuilt from.
 
     A value is listed before the checkpoints that may use it, and checkpoints are deleted by their ids,
-    so what a run saves meanwhile stays. The writes of checkpoints not yet saved stay as well.
+    so what a run saves meanwhile stays. The writes of checkpoints not yet saved stay as well, unless a
+    later step of the run is saved: theirs never will be.
     """
     c = checkpoints.c
     before = _blob_names(connection, thread)
@@ -94,6 +95,7 @@ def keep_latest(connection: Connection, codec: Codec, thread: bytes) -> None:
                 .where(c.thread == thread, c.ns == ns, c.checkpoint_id.in_(chunk))
                 .values(parent_id=None)
             )
+    _drop_lost_writes(connection, thread, heads, parents)
     _collect(connection, codec, thread, before)
 
 
@@ -105,6 +107,24 @@ def _load(connection: Connection, thread: bytes, ns: bytes, checkpoint_id: bytes
 
 def _placed(row: Sequence[Any]) -> _Placed:
     return Address(text(row[0]), text(row[1]), None), CheckpointRow._make(row[2:])
+
+
+def _drop_lost_writes(
+    connection: Connection,
+    thread: bytes,
+    heads: Mapping[bytes, _Placed],
+    saved: Mapping[bytes, Mapping[bytes, bytes | None]],
+) -> None:
+    """Delete writes that were saved by a process that was killed before it saved their checkpoint."""
+    root = next((row.checkpoint_id for at, row in heads.values() if not at.checkpoint_ns), None)
+    if root is None:
+        return
+    w = writes.c
+    # What runs now, in any namespace, began after the latest root checkpoint, and ids are in order of time.
+    query = select(w.ns, w.checkpoint_id).where(w.thread == thread, w.checkpoint_id < root).distinct()
+    for ns, name in connection.execute(query).all():
+        if name not in saved.get(ns, {}):
+            connection.execute(delete(writes).where(w.thread == thread, w.ns == ns, w.checkpoint_id == name))
 
 
 def _finished_calls(codec: Codec, heads: Mapping[bytes, _Placed]) -> set[bytes]:

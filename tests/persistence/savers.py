@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from langchain_core.runnables import RunnableConfig
@@ -47,7 +47,8 @@ async def put(
 ) -> RunnableConfig:
     """Save a checkpoint whose values are all new."""
     made = made or checkpoint(value=uuid4().hex)
-    return await saver.aput(config, made, cast(Any, metadata or {}), made["channel_versions"])
+    kept: Any = metadata or {}
+    return await saver.aput(config, made, kept, made["channel_versions"])
 
 
 async def listed(saver: Saver, config: RunnableConfig | None, **options: Any) -> list[CheckpointTuple]:
