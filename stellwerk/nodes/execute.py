@@ -22,8 +22,10 @@ from stellwerk.document import Document
 from stellwerk.errors import StellwerkError
 from stellwerk.nodes.route import last_attempt
 from stellwerk.nodes.state import OrchestratorState, SubtaskState
+from stellwerk.nodes.tracing import followed, run_id_of, tell_run
 from stellwerk.outcome import Reason, SubtaskResult
 from stellwerk.plan import Plan, Subtask
+from stellwerk.trace import Exchange, TraceSink
 from stellwerk.worker import Brief
 
 # Subtasks past this many wait outside their graph: thousands of half-run graphs cost more in garbage
@@ -35,14 +37,18 @@ SubtaskGraph = CompiledStateGraph[Any, Any, Any, Any]
 
 @task
 def run_subtask(
-    graph: SubtaskGraph, subtask: Subtask, documents: Sequence[Document], needed: Mapping[str, Any]
+    graph: SubtaskGraph,
+    subtask: Subtask,
+    documents: Sequence[Document],
+    needed: Mapping[str, Any],
+    run_id: str | None,
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
     inputs = {name: _own(name, future.result()) for name, future in needed.items()}
     if skipped := _skip(subtask, inputs):
         return skipped
     try:
-        state = graph.invoke(_input(subtask), context=_brief(subtask, documents, inputs))
+        state = graph.invoke(_input(subtask), context=_brief(subtask, documents, inputs, run_id))
     except GraphBubbleUp:
         raise
     except Exception as error:
@@ -55,6 +61,7 @@ async def _arun_subtask(
     subtask: Subtask,
     documents: Sequence[Document],
     needed: Mapping[str, Any],
+    run_id: str | None,
     gate: asyncio.Semaphore,
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
@@ -63,7 +70,7 @@ async def _arun_subtask(
         return skipped
     async with gate:
         try:
-            state = await graph.ainvoke(_input(subtask), context=_brief(subtask, documents, inputs))
+            state = await graph.ainvoke(_input(subtask), context=_brief(subtask, documents, inputs, run_id))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -75,35 +82,51 @@ _arun_subtask.__name__ = "run_subtask"  # so that a run started one way can be r
 arun_subtask = task(_arun_subtask)
 
 
-def execute_node(subtask_graph: SubtaskGraph) -> Runnable[OrchestratorState, dict[str, Any]]:
+def execute_node(
+    subtask_graph: SubtaskGraph, traces: TraceSink | None = None
+) -> Runnable[OrchestratorState, dict[str, Any]]:
     """The node that runs a plan.
 
     Its functions name the compiled subtask graph, so LangGraph draws that graph inside the node.
     """
 
+    # LangGraph looks for the subtask graph in these two functions, and no further.
     def execute(state: OrchestratorState) -> dict[str, Any]:
+        run_id = _begin(traces, state)
         documents = state.get("documents", ())
         futures: dict[str, Any] = {}
-        for subtask in Plan.parse(state["final_plan"]).in_order():
-            futures[subtask.id] = run_subtask(subtask_graph, subtask, documents, _needed(subtask, futures))
         outcomes: list[SubtaskResult | BaseException] = []
-        for future in futures.values():
-            try:
-                outcomes.append(future.result())
-            except GraphInterrupt as interrupt:
-                outcomes.append(interrupt)
-        return _collect(futures, outcomes)
+        with followed(traces, state):
+            for subtask in Plan.parse(state["final_plan"]).in_order():
+                needed = _needed(subtask, futures)
+                futures[subtask.id] = run_subtask(subtask_graph, subtask, documents, needed, run_id)
+            for future in futures.values():
+                try:
+                    outcomes.append(future.result())
+                except GraphInterrupt as interrupt:
+                    outcomes.append(interrupt)
+            return _collect(futures, outcomes)
 
     async def aexecute(state: OrchestratorState) -> dict[str, Any]:
+        run_id = _begin(traces, state)
         gate = asyncio.Semaphore(IN_FLIGHT)
         documents = state.get("documents", ())
         futures: dict[str, Any] = {}
-        for subtask in Plan.parse(state["final_plan"]).in_order():
-            needed = _needed(subtask, futures)
-            futures[subtask.id] = arun_subtask(subtask_graph, subtask, documents, needed, gate)
-        return _collect(futures, await asyncio.gather(*futures.values(), return_exceptions=True))
+        with followed(traces, state):
+            for subtask in Plan.parse(state["final_plan"]).in_order():
+                needed = _needed(subtask, futures)
+                futures[subtask.id] = arun_subtask(subtask_graph, subtask, documents, needed, run_id, gate)
+            return _collect(futures, await asyncio.gather(*futures.values(), return_exceptions=True))
 
     return RunnableLambda(execute, aexecute, name="execute")
+
+
+def _begin(traces: TraceSink | None, state: OrchestratorState) -> str | None:
+    """The id under which this run is traced, if it is."""
+    if traces is None:
+        return None
+    tell_run(traces, state, "running")
+    return run_id_of(state)
 
 
 def _needed(subtask: Subtask, futures: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,9 +137,15 @@ def _input(subtask: Subtask) -> dict[str, Any]:
     return {"subtask": subtask.model_dump(mode="json"), "attempts": []}
 
 
-def _brief(subtask: Subtask, documents: Sequence[Document], inputs: Mapping[str, SubtaskResult]) -> Brief:
+def _brief(
+    subtask: Subtask,
+    documents: Sequence[Document],
+    inputs: Mapping[str, SubtaskResult],
+    run_id: str | None,
+) -> Brief:
     values = {name: result["value"] for name, result in inputs.items()}
-    return Brief(instruction=subtask.instruction, documents=documents, inputs=values)
+    exchange = None if run_id is None else Exchange(run_id)
+    return Brief(instruction=subtask.instruction, documents=documents, inputs=values, exchange=exchange)
 
 
 def _skip(subtask: Subtask, inputs: Mapping[str, SubtaskResult]) -> SubtaskResult | None:

@@ -107,4 +107,5 @@ class OrchestratorState(OrchestratorInput, total=False):
     ledger: LedgerRecord
     calls: list[Call]
     started: float
+    run_id: str
     fallback: str

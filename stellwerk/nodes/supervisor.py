@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.types import Command
@@ -15,9 +15,11 @@ from stellwerk.document import Document, as_documents
 from stellwerk.errors import ContextOverflowError, InputError, PlanError, TierError
 from stellwerk.nodes.state import Failure, OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.tracing import followed, new_run_id
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import MAX_INSTRUCTION, Plan, Subtask
 from stellwerk.tiers.tier import Request, Tier
+from stellwerk.trace import TraceSink
 from stellwerk.worker import Schema, Worker
 
 _OUTLINE = 240  # characters of each document that the planner sees; the workers read them whole
@@ -33,7 +35,13 @@ _REFERENCE = re.compile(r"#(\d{1,6})(?!\d)")
 
 
 def supervisor_step(
-    workers: Mapping[str, Worker], tier: Tier, *, fallback: str, max_subtasks: int, max_tokens: int
+    workers: Mapping[str, Worker],
+    tier: Tier,
+    *,
+    fallback: str,
+    max_subtasks: int,
+    max_tokens: int,
+    traces: TraceSink | None = None,
 ) -> Step:
     """The node that plans, and that judges what came of the plan."""
 
@@ -49,13 +57,16 @@ def supervisor_step(
             "started": time.time(),
             "fallback": "",
         }
+        if traces is not None:
+            update["run_id"] = new_run_id()
         if state.get("plan"):
             plan = Plan.parse(state["plan"])
             plan.check_workers(workers)
         else:
-            plan, calls, problem = yield from _plan(
-                task, documents, workers, tier, fallback, max_subtasks, max_tokens
-            )
+            with followed(traces, cast("OrchestratorState", update)):
+                plan, calls, problem = yield from _plan(
+                    task, documents, workers, tier, fallback, max_subtasks, max_tokens
+                )
             update["calls"] = calls
             if problem:
                 update["fallback"] = problem

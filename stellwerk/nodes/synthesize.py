@@ -13,10 +13,12 @@ from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.ledger import draw_up
 from stellwerk.nodes.state import OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.tracing import followed, tell_run
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import Plan
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Request, Tier
+from stellwerk.trace import RunOutcome, TraceSink
 
 Merge = Callable[[str, Plan, Mapping[str, SubtaskResult]], str]
 """A plain function that merges: gets the task, the plan and the results by subtask."""
@@ -25,7 +27,13 @@ Synthesizer = Merge | str
 """`"model"`, `"join"`, a template such as `"Revenue: {a}"` over subtask ids, or a function."""
 
 
-def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_tokens: int) -> Step:
+def synthesize_step(
+    ladder: Ladder,
+    tier: Tier,
+    synthesizer: Synthesizer,
+    max_tokens: int,
+    traces: TraceSink | None = None,
+) -> Step:
     """The last node: an answer, the ledger, and the answer as a message.
 
     Raises:
@@ -38,6 +46,10 @@ def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_to
         )
 
     def core(state: OrchestratorState) -> Asking:
+        with followed(traces, state):
+            return (yield from merge(state))
+
+    def merge(state: OrchestratorState) -> Asking:
         plan, results = Plan.parse(state["final_plan"]), state["results"]
         calls = list(state.get("calls", ()))
         answer = _without_model(synthesizer, state["final_task"], plan, results)
@@ -66,6 +78,10 @@ def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_to
             large=ladder.largest.name,
             wall_seconds=time.time() - state["started"],
         )
+        if traces is not None:
+            failure = state.get("failure")
+            outcome: RunOutcome = "failed" if failure else "ok"
+            tell_run(traces, state, outcome, detail=failure["message"] if failure else None, ledger=ledger)
         return {"answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
 
     return Step("synthesize", core)
