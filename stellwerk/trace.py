@@ -23,12 +23,14 @@ RunOutcome = Literal["running", "ok", "failed", "interrupted"]
 
 @dataclass(slots=True)
 class Exchange:
-    """Travels beside the state of a subtask: the run it belongs to, and the last words with a model.
+    """Travels beside the state of a subtask: where it belongs, and the last words with a model.
 
-    In state, the documents would be checkpointed with every attempt.
+    In state, the documents would be checkpointed with every attempt. `place` is LangGraph's namespace of
+    the step that runs the plan, which a resumed run shares with the one before.
     """
 
     run_id: str = ""
+    place: str = ""
     messages: Sequence[BaseMessage] = ()
     answer: str | None = None
 
@@ -44,7 +46,7 @@ class AttemptTrace:
     """An attempt that has ended.
 
     Args:
-        trace_id: 32 hexadecimal digits, the same whenever the same attempt is told again; see `trace_id`.
+        trace_id: 32 hexadecimal digits; the same whenever the same attempt is told again; see `trace_id`.
         run_id: of the run, or empty.
         thread_id: of the thread, or empty.
         subtask: its id, or empty for a worker that ran alone.
@@ -191,16 +193,17 @@ class StoredFeedback(TypedDict):
     created_at: datetime
 
 
-def trace_id(thread_id: str, run_id: str, place: str, number: int) -> str:
+def trace_id(thread_id: str, run_id: str, place: str, subtask: str, number: int) -> str:
     """The id of an attempt: the same for one that a resumed run comes upon again.
 
     Args:
         thread_id: of the thread.
         run_id: of the run.
-        place: LangGraph's namespace of the step, which a resumed run shares with the one before.
+        place: see `Exchange`.
+        subtask: its id.
         number: of the attempt in its subtask.
     """
-    parts = "".join(f"{len(part)}:{part}" for part in (thread_id, run_id, place, str(number)))
+    parts = "".join(f"{len(part)}:{part}" for part in (thread_id, run_id, place, subtask, str(number)))
     return hashlib.blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

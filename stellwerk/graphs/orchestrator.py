@@ -15,6 +15,7 @@ from stellwerk.nodes.execute import execute_node
 from stellwerk.nodes.state import OrchestratorInput, OrchestratorOutput, OrchestratorState
 from stellwerk.nodes.supervisor import supervisor_step
 from stellwerk.nodes.synthesize import Synthesizer, synthesize_step
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.routers.router import Router
 from stellwerk.routers.smallest_first import SmallestFirst
 from stellwerk.tiers.ladder import Ladder
@@ -81,8 +82,9 @@ def create_orchestrator(
     if fallback not in by_name:
         raise ConfigurationError(f"fallback {fallback!r} is no worker; workers: {', '.join(by_name)}")
     planner = planner or ladder.largest
+    tracer = Tracer(traces, by_name, ladder) if traces is not None else None
     router, budget = router or SmallestFirst(), budget or Budget()
-    subtasks = create_subtask_graph(by_name, ladder, router, budget, traces).compile(name="subtask")
+    subtasks = create_subtask_graph(by_name, ladder, router, budget, tracer).compile(name="subtask")
     graph = Orchestrator(OrchestratorState, input_schema=OrchestratorInput, output_schema=OrchestratorOutput)
     graph.add_node(
         "supervisor",
@@ -92,12 +94,12 @@ def create_orchestrator(
             fallback=fallback,
             max_subtasks=max_subtasks,
             max_tokens=max_tokens,
-            traces=traces,
+            tracer=tracer,
         ),
         destinations=("execute", "synthesize"),
     )
-    graph.add_node("execute", execute_node(subtasks, traces))
-    graph.add_node("synthesize", synthesize_step(ladder, planner, synthesizer, max_tokens, traces))
+    graph.add_node("execute", execute_node(subtasks, tracer))
+    graph.add_node("synthesize", synthesize_step(ladder, planner, synthesizer, max_tokens, tracer))
     graph.add_edge(START, "supervisor")
     graph.add_edge("execute", "supervisor")
     graph.add_edge("synthesize", END)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableLambda
@@ -22,10 +24,10 @@ from stellwerk.document import Document
 from stellwerk.errors import StellwerkError
 from stellwerk.nodes.route import last_attempt
 from stellwerk.nodes.state import OrchestratorState, SubtaskState
-from stellwerk.nodes.tracing import followed, run_id_of, tell_run
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Reason, SubtaskResult
 from stellwerk.plan import Plan, Subtask
-from stellwerk.trace import Exchange, TraceSink
+from stellwerk.trace import Exchange
 from stellwerk.worker import Brief
 
 # Subtasks past this many wait outside their graph: thousands of half-run graphs cost more in garbage
@@ -41,14 +43,14 @@ def run_subtask(
     subtask: Subtask,
     documents: Sequence[Document],
     needed: Mapping[str, Any],
-    run_id: str | None,
+    exchange: Exchange | None,
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
     inputs = {name: _own(name, future.result()) for name, future in needed.items()}
     if skipped := _skip(subtask, inputs):
         return skipped
     try:
-        state = graph.invoke(_input(subtask), context=_brief(subtask, documents, inputs, run_id))
+        state = graph.invoke(_input(subtask), context=_brief(subtask, documents, inputs, exchange))
     except GraphBubbleUp:
         raise
     except Exception as error:
@@ -61,7 +63,7 @@ async def _arun_subtask(
     subtask: Subtask,
     documents: Sequence[Document],
     needed: Mapping[str, Any],
-    run_id: str | None,
+    exchange: Exchange | None,
     gate: asyncio.Semaphore,
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
@@ -70,7 +72,7 @@ async def _arun_subtask(
         return skipped
     async with gate:
         try:
-            state = await graph.ainvoke(_input(subtask), context=_brief(subtask, documents, inputs, run_id))
+            state = await graph.ainvoke(_input(subtask), context=_brief(subtask, documents, inputs, exchange))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -83,7 +85,7 @@ arun_subtask = task(_arun_subtask)
 
 
 def execute_node(
-    subtask_graph: SubtaskGraph, traces: TraceSink | None = None
+    subtask_graph: SubtaskGraph, tracer: Tracer | None = None
 ) -> Runnable[OrchestratorState, dict[str, Any]]:
     """The node that runs a plan.
 
@@ -92,41 +94,35 @@ def execute_node(
 
     # LangGraph looks for the subtask graph in these two functions, and no further.
     def execute(state: OrchestratorState) -> dict[str, Any]:
-        run_id = _begin(traces, state)
+        exchange = tracer.begin(state) if tracer else None
         documents = state.get("documents", ())
         futures: dict[str, Any] = {}
         outcomes: list[SubtaskResult | BaseException] = []
-        with followed(traces, state):
+        with tracer.following(state) if tracer else nullcontext():
             for subtask in Plan.parse(state["final_plan"]).in_order():
                 needed = _needed(subtask, futures)
-                futures[subtask.id] = run_subtask(subtask_graph, subtask, documents, needed, run_id)
+                futures[subtask.id] = run_subtask(subtask_graph, subtask, documents, needed, exchange)
             for future in futures.values():
                 try:
                     outcomes.append(future.result())
                 except GraphInterrupt as interrupt:
                     outcomes.append(interrupt)
-            return _collect(futures, outcomes)
+            return _collect(futures, outcomes, exchange)
 
     async def aexecute(state: OrchestratorState) -> dict[str, Any]:
-        run_id = _begin(traces, state)
+        exchange = tracer.begin(state) if tracer else None
         gate = asyncio.Semaphore(IN_FLIGHT)
         documents = state.get("documents", ())
         futures: dict[str, Any] = {}
-        with followed(traces, state):
+        with tracer.following(state) if tracer else nullcontext():
             for subtask in Plan.parse(state["final_plan"]).in_order():
                 needed = _needed(subtask, futures)
-                futures[subtask.id] = arun_subtask(subtask_graph, subtask, documents, needed, run_id, gate)
-            return _collect(futures, await asyncio.gather(*futures.values(), return_exceptions=True))
+                futures[subtask.id] = arun_subtask(subtask_graph, subtask, documents, needed, exchange, gate)
+            return _collect(
+                futures, await asyncio.gather(*futures.values(), return_exceptions=True), exchange
+            )
 
     return RunnableLambda(execute, aexecute, name="execute")
-
-
-def _begin(traces: TraceSink | None, state: OrchestratorState) -> str | None:
-    """The id under which this run is traced, if it is."""
-    if traces is None:
-        return None
-    tell_run(traces, state, "running")
-    return run_id_of(state)
 
 
 def _needed(subtask: Subtask, futures: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,11 +137,11 @@ def _brief(
     subtask: Subtask,
     documents: Sequence[Document],
     inputs: Mapping[str, SubtaskResult],
-    run_id: str | None,
+    exchange: Exchange | None,
 ) -> Brief:
     values = {name: result["value"] for name, result in inputs.items()}
-    exchange = None if run_id is None else Exchange(run_id)
-    return Brief(instruction=subtask.instruction, documents=documents, inputs=values, exchange=exchange)
+    own = replace(exchange) if exchange else None
+    return Brief(instruction=subtask.instruction, documents=documents, inputs=values, exchange=own)
 
 
 def _skip(subtask: Subtask, inputs: Mapping[str, SubtaskResult]) -> SubtaskResult | None:
@@ -210,7 +206,9 @@ def _own(name: str, result: SubtaskResult) -> SubtaskResult:
     return result
 
 
-def _collect(names: Iterable[str], outcomes: Iterable[SubtaskResult | BaseException]) -> dict[str, Any]:
+def _collect(
+    names: Iterable[str], outcomes: Iterable[SubtaskResult | BaseException], exchange: Exchange | None
+) -> dict[str, Any]:
     """Results by subtask; or one interrupt that carries those of all interrupted subtasks.
 
     Raising only the first would hide the others from whoever has to answer them. Subtasks that wait
@@ -227,4 +225,5 @@ def _collect(names: Iterable[str], outcomes: Iterable[SubtaskResult | BaseExcept
             results[name] = _own(name, outcome)
     if interrupts:
         raise GraphInterrupt(tuple(interrupts.values()))
-    return {"results": results, "executed": True}
+    update = {"results": results, "executed": True}
+    return {**update, "run_place": exchange.place} if exchange else update

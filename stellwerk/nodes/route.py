@@ -11,12 +11,11 @@ from langgraph.types import Command
 from stellwerk.budget import Budget
 from stellwerk.nodes.state import SubtaskState
 from stellwerk.nodes.step import Asking, Step
-from stellwerk.nodes.tracing import tell_attempt
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Attempt, Verdict
 from stellwerk.plan import Subtask
 from stellwerk.routers.router import Router
 from stellwerk.tiers.ladder import Ladder
-from stellwerk.trace import TraceSink
 from stellwerk.worker import Worker
 
 
@@ -58,16 +57,14 @@ class AfterAttempt(Runnable[SubtaskState, str]):
 
     name = "after_attempt"
 
-    def __init__(self, worker: Worker, ladder: Ladder, traces: TraceSink | None = None) -> None:
+    def __init__(self, worker: Worker, tracer: Tracer | None = None) -> None:
         self._worker = worker
-        self._ladder = ladder
-        self._traces = traces
+        self._tracer = tracer
 
     def invoke(self, input: SubtaskState, config: RunnableConfig | None = None, **kwargs: Any) -> str:
         """The next node."""
-        if self._traces is not None:
-            tier = self._ladder.tier(input["tier"])
-            tell_attempt(self._traces, self._worker, tier, input, config or {})
+        if self._tracer is not None:
+            self._tracer.attempt(self._worker, input, config or {})
         return END if input["verdict"]["accepted"] else "router"
 
     async def ainvoke(self, input: SubtaskState, config: RunnableConfig | None = None, **kwargs: Any) -> str:

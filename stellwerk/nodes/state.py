@@ -108,4 +108,5 @@ class OrchestratorState(OrchestratorInput, total=False):
     calls: list[Call]
     started: float
     run_id: str
+    run_place: str
     fallback: str

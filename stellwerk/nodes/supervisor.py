@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
@@ -15,11 +16,10 @@ from stellwerk.document import Document, as_documents
 from stellwerk.errors import ContextOverflowError, InputError, PlanError, TierError
 from stellwerk.nodes.state import Failure, OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
-from stellwerk.nodes.tracing import followed, new_run_id
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import MAX_INSTRUCTION, Plan, Subtask
 from stellwerk.tiers.tier import Request, Tier
-from stellwerk.trace import TraceSink
 from stellwerk.worker import Schema, Worker
 
 _OUTLINE = 240  # characters of each document that the planner sees; the workers read them whole
@@ -41,7 +41,7 @@ def supervisor_step(
     fallback: str,
     max_subtasks: int,
     max_tokens: int,
-    traces: TraceSink | None = None,
+    tracer: Tracer | None = None,
 ) -> Step:
     """The node that plans, and that judges what came of the plan."""
 
@@ -57,13 +57,13 @@ def supervisor_step(
             "started": time.time(),
             "fallback": "",
         }
-        if traces is not None:
-            update["run_id"] = new_run_id()
+        if tracer is not None:
+            update["run_id"] = tracer.new_run_id()
         if state.get("plan"):
             plan = Plan.parse(state["plan"])
             plan.check_workers(workers)
         else:
-            with followed(traces, cast("OrchestratorState", update)):
+            with tracer.following(cast("OrchestratorState", update)) if tracer else nullcontext():
                 plan, calls, problem = yield from _plan(
                     task, documents, workers, tier, fallback, max_subtasks, max_tokens
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -13,12 +14,11 @@ from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.ledger import draw_up
 from stellwerk.nodes.state import OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
-from stellwerk.nodes.tracing import followed, tell_run
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import Plan
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Request, Tier
-from stellwerk.trace import RunOutcome, TraceSink
 
 Merge = Callable[[str, Plan, Mapping[str, SubtaskResult]], str]
 """A plain function that merges: gets the task, the plan and the results by subtask."""
@@ -32,7 +32,7 @@ def synthesize_step(
     tier: Tier,
     synthesizer: Synthesizer,
     max_tokens: int,
-    traces: TraceSink | None = None,
+    tracer: Tracer | None = None,
 ) -> Step:
     """The last node: an answer, the ledger, and the answer as a message.
 
@@ -46,7 +46,7 @@ def synthesize_step(
         )
 
     def core(state: OrchestratorState) -> Asking:
-        with followed(traces, state):
+        with tracer.following(state) if tracer else nullcontext():
             return (yield from merge(state))
 
     def merge(state: OrchestratorState) -> Asking:
@@ -78,10 +78,8 @@ def synthesize_step(
             large=ladder.largest.name,
             wall_seconds=time.time() - state["started"],
         )
-        if traces is not None:
-            failure = state.get("failure")
-            outcome: RunOutcome = "failed" if failure else "ok"
-            tell_run(traces, state, outcome, detail=failure["message"] if failure else None, ledger=ledger)
+        if tracer is not None:
+            tracer.end(state, ledger)
         return {"answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
 
     return Step("synthesize", core)

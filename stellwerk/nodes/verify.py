@@ -14,18 +14,16 @@ from pydantic import BaseModel, ValidationError
 from stellwerk.nodes.brief import brief_of
 from stellwerk.nodes.state import Draft, WorkerState
 from stellwerk.nodes.step import Asking, Step
-from stellwerk.nodes.tracing import tell_attempt
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Reason, Verdict
-from stellwerk.tiers.ladder import Ladder
-from stellwerk.trace import TraceSink
 from stellwerk.worker import Brief, Worker
 
 MAX_ANSWER = 1_000_000  # characters; a longer answer is a runaway, and parsing it is work for nothing
 _REPAIRABLE = {Reason.NOT_JSON, Reason.SCHEMA, Reason.CHECK, Reason.EMPTY}
 
 
-def verify_step(worker: Worker, ladder: Ladder, traces: TraceSink | None = None) -> Step:
-    """The node that accepts an answer, or says why not; `traces` is for a worker that runs alone."""
+def verify_step(worker: Worker, tracer: Tracer | None = None) -> Step:
+    """The node that accepts an answer, or says why not; `tracer` is for a worker that runs alone."""
 
     def core(state: WorkerState) -> Asking:
         yield from ()  # a step is a generator, also when it asks nothing
@@ -35,9 +33,9 @@ def verify_step(worker: Worker, ladder: Ladder, traces: TraceSink | None = None)
         value, verdict = judge(worker, brief, state["draft"])
         repairs = sum(call["step"] == "repair" for call in state["calls"])
         again = not verdict["accepted"] and verdict.get("reason") in _REPAIRABLE and repairs < worker.repairs
-        if traces is not None and not again:
+        if tracer is not None and not again:
             ended = {**state, "value": value, "verdict": verdict}
-            tell_attempt(traces, worker, ladder.tier(state["tier"]), ended, get_config())
+            tracer.attempt(worker, ended, get_config())
         return Command(update={"value": value, "verdict": verdict}, goto="repair" if again else END)
 
     return Step("verify", core)

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from stellwerk.errors import DatabaseError
 
-HEAD = "0001"
+HEAD = "0003"
 VERSION_TABLE = "stellwerk_version"
 _LOCK = 7_352_948_113  # any number that no other program is likely to lock
 
