@@ -21,6 +21,7 @@ from stellwerk.cli.progress import ModelCalls, Progress
 from stellwerk.errors import ConfigurationError, InputError, MissingExtraError, ModelFileError, StellwerkError
 from stellwerk.graphs.default import default_orchestrator
 from stellwerk.outcome import SubtaskResult
+from stellwerk.persistence.traces import TraceStore
 from stellwerk.settings import Settings
 from stellwerk.tiers.model_files import file_state, models_dir
 
@@ -108,8 +109,12 @@ async def open_session(settings: Settings, thread: str) -> AsyncIterator[Session
             f"cannot open the database {path}: {error.strerror or error}; choose another with --database"
         ) from error
     try:
-        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-            yield Session(default_orchestrator(settings).compile(checkpointer=saver), saver, thread)
+        async with (
+            AsyncSqliteSaver.from_conn_string(str(path)) as saver,
+            TraceStore.from_url(path) as traces,
+        ):
+            graph = default_orchestrator(settings, traces=traces).compile(checkpointer=saver)
+            yield Session(graph, saver, thread)
     except sqlite3.Error as error:
         raise StellwerkError(
             f"the database {path} failed: {error}; choose another with --database"
