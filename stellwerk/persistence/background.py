@@ -136,13 +136,15 @@ class BackgroundWriter(Generic[T]):
                 first = left_out > 0 and not self._failing
                 again = not left_out and self._failing
                 self._failing = left_out > 0
-                self._finished += len(batch)
-                self._done.notify_all()
+            # Before whoever waits goes on: at the end of a process nothing is logged later.
             if first:
                 why = error or "they do not fit"
                 _log.warning("%s: rows are being dropped: %s", self._name, why)
             elif again:
                 _log.info("%s: rows are written again; %s were dropped in all", self._name, self.dropped)
+            with self._done:
+                self._finished += len(batch)
+                self._done.notify_all()
 
     def _next(self) -> list[T]:
         with self._wake:
