@@ -311,6 +311,43 @@ class TraceStore:
         async for attempt in _in_threads(self.attempts(limit=limit, newest_first=newest_first, **only)):
             yield attempt
 
+    async def aruns(
+        self,
+        *,
+        run_id: str | None = None,
+        thread_id: str | None = None,
+        outcome: RunOutcome | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        newest_first: bool = True,
+    ) -> AsyncIterator[StoredRun]:
+        """As `runs`."""
+        found = self.runs(
+            run_id=run_id,
+            thread_id=thread_id,
+            outcome=outcome,
+            since=since,
+            until=until,
+            limit=limit,
+            newest_first=newest_first,
+        )
+        async for one in _in_threads(found):
+            yield one
+
+    async def afeedback(
+        self,
+        *,
+        trace_id: str | None = None,
+        run_id: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = True,
+    ) -> AsyncIterator[StoredFeedback]:
+        """As `feedback`."""
+        found = self.feedback(trace_id=trace_id, run_id=run_id, limit=limit, newest_first=newest_first)
+        async for one in _in_threads(found):
+            yield one
+
     async def aadd_feedback(
         self,
         id: str,

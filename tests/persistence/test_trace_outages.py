@@ -121,7 +121,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         env={**os.environ, **environment},
     )
 

@@ -284,9 +284,13 @@ def child(url: str, victim: str, moment: str) -> None:
         graph.compile(checkpointer=saver).invoke(given, THREAD, durability="sync")
 
 
-@pytest.mark.parametrize("moment", ["written", "queued"])
-@pytest.mark.parametrize("victim", ["b", "d", "merge"])
-@pytest.mark.parametrize("backend", ["sqlite", *SERVERS])
+@pytest.mark.parametrize(
+    ("backend", "victim", "moment"),
+    [
+        *(("sqlite", victim, moment) for victim in ("b", "d", "merge") for moment in ("written", "queued")),
+        *((server, "d", moment) for server in SERVERS for moment in ("written", "queued")),
+    ],
+)
 def test_a_killed_run_that_is_resumed_has_each_attempt_once(
     backend: str, victim: str, moment: str, tmp_path: Path
 ) -> None:
@@ -296,7 +300,7 @@ def test_a_killed_run_that_is_resumed_has_each_attempt_once(
             f"from tests.persistence.test_trace_wiring import child; child({url!r}, {victim!r}, {moment!r})"
         )
         killed = subprocess.run(
-            [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=180
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         small = Scripted(reply=lambda messages: "no" if mark_of(messages) == "c" else make(messages))

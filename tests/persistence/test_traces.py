@@ -163,7 +163,9 @@ async def test_from_async_code(url: str) -> None:
             str(number) for number in range(201)
         ]
         await store.aadd_feedback(attempt().trace_id, score=1)
-        assert [said["score"] for said in store.feedback()] == [1.0]
+        assert [said["score"] async for said in store.afeedback()] == [1.0]
+        store.run(run())
+        assert [told["run_id"] async for told in store.aruns(outcome="ok")] == ["run"]
 
 
 # Feedback
