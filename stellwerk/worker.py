@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from stellwerk.document import Document
 from stellwerk.outcome import ToolUse
+from stellwerk.trace import Exchange
 
 Schema = dict[str, Any]
 
@@ -27,13 +28,15 @@ Schema = dict[str, Any]
 class Brief:
     """What a worker is given: the instruction, the documents, and the results it depends on.
 
-    `tools` is empty before the model is asked; checks find there what the tools gave.
+    `tools` is empty before the model is asked; checks find there what the tools gave. `exchange` is there
+    where attempts are traced.
     """
 
     instruction: str
     documents: Sequence[Document] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
     tools: Sequence[ToolUse] = ()
+    exchange: Exchange | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def source(self) -> str:

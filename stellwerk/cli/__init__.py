@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stellwerk.cli import models, runs
+from stellwerk.cli import db, models, runs, traces
 from stellwerk.cli.run import resume, run
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app.command()(run)
 app.command()(resume)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
+app.add_typer(db.app, name="db")
+app.add_typer(traces.app, name="traces")
 
 
 def _print_version(wanted: bool) -> None:

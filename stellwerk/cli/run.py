@@ -7,22 +7,19 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from stellwerk.cli.database import AsJson, Database, errors, settings_of, shown_place
 from stellwerk.document import MAX_BYTES, Document, read_document
 from stellwerk.errors import (
-    ConfigurationError,
     DocumentError,
     InputError,
     LeaseError,
-    MissingExtraError,
     RunCancelledError,
-    StellwerkError,
 )
 from stellwerk.plan import Plan
 from stellwerk.settings import Settings
@@ -31,11 +28,6 @@ if TYPE_CHECKING:  # LangGraph takes a second to import; `--help` does without
     from stellwerk.cli.session import Session, Values
 
 _THREAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Database = Annotated[
-    Path | None, typer.Option("--database", help="SQLite file that holds the runs.", show_default=False)
-]
 
 
 def run(
@@ -55,12 +47,12 @@ def run(
     database: Database = None,
 ) -> None:
     """Do a task: plan it, run each subtask on the smallest model that does it well, and merge the results."""
-    with told_errors():
+    with errors():
         if not task.strip():
             raise InputError("the task is empty; say what to do")
         documents = _documents(files or ())
         plan = Plan.parse(read_document(plan_file)["text"]) if plan_file else None
-        settings = _settings(database)
+        settings = settings_of(database)
 
         from stellwerk.cli.session import check_models, new_thread
         from stellwerk.graphs.default import default_workers
@@ -90,10 +82,10 @@ def resume(
     database: Database = None,
 ) -> None:
     """Go on with a run that was broken off; what is done is not done again."""
-    with told_errors():
-        settings = _settings(database)
-        unknown = InputError(f"there is no thread {_thread(thread)} in {settings.database}")
-        if not settings.database.exists():
+    with errors():
+        settings = settings_of(database)
+        unknown = InputError(f"there is no thread {_thread(thread)} in {shown_place(settings)}")
+        if settings.database_url is None and not settings.database.exists():
             raise unknown
 
         async def go_on(session: Session, say: Callable[[str], None]) -> Values:
@@ -116,7 +108,7 @@ def _follow(
     work: Callable[[Session, Callable[[str], None]], Awaitable[Values]],
     settings: Settings,
     thread: str,
-    database: Path | None,
+    database: str | None,
     as_json: bool,
 ) -> None:
     from rich.console import Console
@@ -187,33 +179,14 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-@contextmanager
-def told_errors() -> Iterator[None]:
-    """Tell an error in one line, and exit with 2 for wrong usage, with 1 for the rest."""
-    try:
-        yield
-    except StellwerkError as error:
-        from stellwerk.cli.render import plain
-
-        typer.echo(f"stellwerk: {plain(str(error))}", err=True)
-        wrong_usage = isinstance(error, InputError | ConfigurationError) and not isinstance(
-            error, MissingExtraError
-        )
-        raise typer.Exit(2 if wrong_usage else 1) from None
-
-
-def _settings(database: Path | None) -> Settings:
-    return Settings.load() if database is None else Settings.load(database=database)
-
-
 def _thread(name: str) -> str:
     if not _THREAD.fullmatch(name):
         raise InputError(f"thread {name!r} is not usable; use at most 64 letters, digits, '.', '_' or '-'")
     return name
 
 
-def _resume_command(thread: str, database: Path | None) -> str:
-    place = f" --database {shlex.quote(str(database))}" if database is not None else ""
+def _resume_command(thread: str, database: str | None) -> str:
+    place = f" --database {shlex.quote(shown_place(settings_of(database)))}" if database is not None else ""
     return f"stellwerk resume {thread}{place}"
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stellwerk.cli.run import told_errors
+from stellwerk.cli.database import AsJson, Database, errors, settings_of, shown_place
 from stellwerk.errors import InputError
-from stellwerk.settings import Settings
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while to import; `--help` does without
     from stellwerk.persistence.run_units import Run
@@ -22,11 +20,6 @@ if TYPE_CHECKING:  # SQLAlchemy takes a while to import; `--help` does without
 
 app = typer.Typer(help="List, show and cancel runs.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Database = Annotated[
-    str | None,
-    typer.Option("--database", help="SQLite file or URL that holds the runs.", show_default=False),
-]
 Name = Annotated[
     str,
     typer.Argument(
@@ -48,7 +41,7 @@ def list_runs(
     database: Database = None,
 ) -> None:
     """Show runs, newest first."""
-    with told_errors(), _store(database) as (store, place):
+    with errors(), _store(database) as (store, place):
         runs = store.list(status=status or None, limit=limit) if store else []  # type: ignore[arg-type]
         if as_json:
             typer.echo(json.dumps([_plain(run) for run in runs], indent=2))
@@ -66,7 +59,7 @@ def list_runs(
 @app.command("show")
 def show_run(name: Name, *, as_json: AsJson = False, database: Database = None) -> None:
     """Show one run."""
-    with told_errors(), _store(database) as (store, place):
+    with errors(), _store(database) as (store, place):
         run = _found(store.find(name) if store else None, name, place)
         if as_json:
             typer.echo(json.dumps(_plain(run), indent=2))
@@ -81,7 +74,7 @@ def show_run(name: Name, *, as_json: AsJson = False, database: Database = None) 
 @app.command("cancel")
 def cancel_run(name: Name, *, database: Database = None) -> None:
     """Ask a run to end as with Ctrl-C; it can be resumed. Exits with 1 if nobody runs it."""
-    with told_errors(), _store(database) as (store, place):
+    with errors(), _store(database) as (store, place):
         run = _found(store.find(name) if store else None, name, place)
         found = store.request_cancel(run.run_id) if store else None
         run = _found(found, name, place)
@@ -99,19 +92,13 @@ def cancel_run(name: Name, *, database: Database = None) -> None:
 def _store(database: str | None) -> Iterator[tuple[RunStore | None, str]]:
     """The runs, and where they are; None where there is no such file, which must not be made by looking."""
     from stellwerk.persistence.runs import RunStore
-    from stellwerk.persistence.urls import is_memory, parse_url, shown
 
-    url = parse_url(Settings.load().database if database is None else database)
-    if url.get_backend_name() == "sqlite" and not is_memory(url):
-        path = Path(url.database or "").expanduser()
-        if not path.exists():
-            yield None, str(path)
-            return
-        url = url.set(database=str(path))
-        place = str(path)
-    else:
-        place = shown(url)
-    with RunStore.from_url(url) as store:
+    settings = settings_of(database)
+    place = shown_place(settings)
+    if settings.database_url is None and not settings.database.exists():
+        yield None, place
+        return
+    with RunStore.from_url(settings.place) as store:
         yield store, place
 
 

@@ -30,6 +30,7 @@ from stellwerk.outcome import SubtaskResult
 from stellwerk.persistence.heartbeat import Hold
 from stellwerk.persistence.runs import AsyncRunStore
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver
+from stellwerk.persistence.traces import TraceStore
 from stellwerk.persistence.urls import is_memory, parse_url
 from stellwerk.settings import Settings
 from stellwerk.tiers.model_files import file_state, models_dir
@@ -158,7 +159,7 @@ async def open_session(settings: Settings, thread: str) -> AsyncIterator[Session
         ConfigurationError: if the database cannot be opened.
         DatabaseError: if it fails in the middle.
     """
-    url = parse_url(settings.database)
+    url = parse_url(settings.place)
     if url.get_backend_name() == "sqlite" and url.database and not is_memory(url):
         path = Path(url.database)
         try:
@@ -169,8 +170,9 @@ async def open_session(settings: Settings, thread: str) -> AsyncIterator[Session
             raise ConfigurationError(
                 f"cannot open the database {path}: {error.strerror or error}; choose another with --database"
             ) from error
-    async with AsyncSQLAlchemySaver.from_url(url) as saver:
-        yield Session(default_orchestrator(settings).compile(checkpointer=saver), saver, thread)
+    async with AsyncSQLAlchemySaver.from_url(url) as saver, TraceStore.from_url(url) as traces:
+        graph = default_orchestrator(settings, traces=traces).compile(checkpointer=saver)
+        yield Session(graph, saver, thread)
 
 
 def _answered(values: Values, waiting: bool) -> Values:

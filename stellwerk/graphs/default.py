@@ -18,6 +18,7 @@ from stellwerk.tiers.embedded import embedded_ladder
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.tier import Price, Tier
+from stellwerk.trace import TraceSink
 from stellwerk.worker import Worker
 from stellwerk.workers import (
     calculate_worker,
@@ -49,6 +50,7 @@ class Options(TypedDict, total=False):
     fallback: str | None
     max_subtasks: int
     max_tokens: int
+    traces: TraceSink | None
 
 
 def default_ladder(settings: Settings) -> Ladder:

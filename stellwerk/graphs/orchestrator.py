@@ -15,10 +15,12 @@ from stellwerk.nodes.execute import execute_node
 from stellwerk.nodes.state import OrchestratorInput, OrchestratorOutput, OrchestratorState
 from stellwerk.nodes.supervisor import supervisor_step
 from stellwerk.nodes.synthesize import Synthesizer, synthesize_step
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.routers.router import Router
 from stellwerk.routers.smallest_first import SmallestFirst
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Tier
+from stellwerk.trace import TraceSink
 from stellwerk.worker import Worker
 
 # Waiting subtasks hold a thread each in a sync run, and LangGraph's pool has cores + 4 of them.
@@ -47,6 +49,7 @@ def create_orchestrator(
     fallback: str | None = None,
     max_subtasks: int = 50,
     max_tokens: int = 2048,
+    traces: TraceSink | None = None,
 ) -> Orchestrator:
     """Build the orchestrator, uncompiled: `create_orchestrator(...).compile(checkpointer=...)`.
 
@@ -63,6 +66,7 @@ def create_orchestrator(
         fallback: the worker that gets the whole task when no plan can be made; the last one if None.
         max_subtasks: at most this many in a plan made by the planner.
         max_tokens: of a plan or a merged answer.
+        traces: gets every attempt as it ends, and where the run stands; such as a `TraceStore`.
 
     Raises:
         ConfigurationError: if there is no worker, if two share a name, or if `fallback` is unknown.
@@ -78,19 +82,24 @@ def create_orchestrator(
     if fallback not in by_name:
         raise ConfigurationError(f"fallback {fallback!r} is no worker; workers: {', '.join(by_name)}")
     planner = planner or ladder.largest
-    subtasks = create_subtask_graph(by_name, ladder, router or SmallestFirst(), budget or Budget()).compile(
-        name="subtask"
-    )
+    tracer = Tracer(traces, by_name, ladder) if traces is not None else None
+    router, budget = router or SmallestFirst(), budget or Budget()
+    subtasks = create_subtask_graph(by_name, ladder, router, budget, tracer).compile(name="subtask")
     graph = Orchestrator(OrchestratorState, input_schema=OrchestratorInput, output_schema=OrchestratorOutput)
     graph.add_node(
         "supervisor",
         supervisor_step(
-            by_name, planner, fallback=fallback, max_subtasks=max_subtasks, max_tokens=max_tokens
+            by_name,
+            planner,
+            fallback=fallback,
+            max_subtasks=max_subtasks,
+            max_tokens=max_tokens,
+            tracer=tracer,
         ),
         destinations=("execute", "synthesize"),
     )
-    graph.add_node("execute", execute_node(subtasks))
-    graph.add_node("synthesize", synthesize_step(ladder, planner, synthesizer, max_tokens))
+    graph.add_node("execute", execute_node(subtasks, tracer))
+    graph.add_node("synthesize", synthesize_step(ladder, planner, synthesizer, max_tokens, tracer))
     graph.add_edge(START, "supervisor")
     graph.add_edge("execute", "supervisor")
     graph.add_edge("synthesize", END)

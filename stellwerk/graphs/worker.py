@@ -8,14 +8,16 @@ from langgraph.graph import END, START, StateGraph
 
 from stellwerk.nodes.generate import generate_step, repair_step
 from stellwerk.nodes.state import WorkerInput, WorkerOutput, WorkerState
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.nodes.verify import verify_step
 from stellwerk.tiers.ladder import Ladder
+from stellwerk.trace import TraceSink
 from stellwerk.worker import Worker
 
 WorkerGraph = StateGraph[Any, Any, Any, Any]
 
 
-def create_worker_graph(worker: Worker, ladder: Ladder) -> WorkerGraph:
+def create_worker_graph(worker: Worker, ladder: Ladder, *, traces: TraceSink | None = None) -> WorkerGraph:
     """A worker as a graph that makes one attempt on one tier.
 
     Compile it to run a worker on its own: its input is `{"instruction": ..., "documents": [...]}` and
@@ -25,12 +27,14 @@ def create_worker_graph(worker: Worker, ladder: Ladder) -> WorkerGraph:
     Args:
         worker: what to ask and how to check it.
         ladder: the tiers that an attempt may run on.
+        traces: gets the attempt of a worker that runs alone; inside an orchestrator, give it there.
     """
     # No context_schema, although the brief may come as context: a server passes {} to a graph that runs
     # alone, and LangGraph would make a Brief of it.
+    tracer = Tracer(traces, {worker.name: worker}, ladder) if traces is not None else None
     graph: WorkerGraph = StateGraph(WorkerState, input_schema=WorkerInput, output_schema=WorkerOutput)
     graph.add_node("generate", generate_step(worker, ladder))
-    graph.add_node("verify", verify_step(worker), destinations=("repair", END))
+    graph.add_node("verify", verify_step(worker, tracer), destinations=("repair", END))
     graph.add_node("repair", repair_step(worker, ladder))
     graph.add_edge(START, "generate")
     graph.add_edge("generate", "verify")

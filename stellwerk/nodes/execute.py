@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableLambda
@@ -22,8 +24,10 @@ from stellwerk.document import Document
 from stellwerk.errors import StellwerkError
 from stellwerk.nodes.route import last_attempt
 from stellwerk.nodes.state import OrchestratorState, SubtaskState
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Reason, SubtaskResult
 from stellwerk.plan import Plan, Subtask
+from stellwerk.trace import Exchange
 from stellwerk.worker import Brief
 
 # Subtasks past this many wait outside their graph: thousands of half-run graphs cost more in garbage
@@ -35,14 +39,18 @@ SubtaskGraph = CompiledStateGraph[Any, Any, Any, Any]
 
 @task
 def run_subtask(
-    graph: SubtaskGraph, subtask: Subtask, documents: Sequence[Document], needed: Mapping[str, Any]
+    graph: SubtaskGraph,
+    subtask: Subtask,
+    documents: Sequence[Document],
+    needed: Mapping[str, Any],
+    exchange: Exchange | None,
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
     inputs = {name: _own(name, future.result()) for name, future in needed.items()}
     if skipped := _skip(subtask, inputs):
         return skipped
     try:
-        state = graph.invoke(_input(subtask), context=_brief(subtask, documents, inputs))
+        state = graph.invoke(_input(subtask), context=_brief(subtask, documents, inputs, exchange))
     except GraphBubbleUp:
         raise
     except Exception as error:
@@ -55,6 +63,7 @@ async def _arun_subtask(
     subtask: Subtask,
     documents: Sequence[Document],
     needed: Mapping[str, Any],
+    exchange: Exchange | None,
     gate: asyncio.Semaphore,
 ) -> SubtaskResult:
     """One subtask, as soon as the futures of its inputs are done."""
@@ -63,7 +72,7 @@ async def _arun_subtask(
         return skipped
     async with gate:
         try:
-            state = await graph.ainvoke(_input(subtask), context=_brief(subtask, documents, inputs))
+            state = await graph.ainvoke(_input(subtask), context=_brief(subtask, documents, inputs, exchange))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -75,33 +84,43 @@ _arun_subtask.__name__ = "run_subtask"  # so that a run started one way can be r
 arun_subtask = task(_arun_subtask)
 
 
-def execute_node(subtask_graph: SubtaskGraph) -> Runnable[OrchestratorState, dict[str, Any]]:
+def execute_node(
+    subtask_graph: SubtaskGraph, tracer: Tracer | None = None
+) -> Runnable[OrchestratorState, dict[str, Any]]:
     """The node that runs a plan.
 
     Its functions name the compiled subtask graph, so LangGraph draws that graph inside the node.
     """
 
+    # LangGraph looks for the subtask graph in these two functions, and no further.
     def execute(state: OrchestratorState) -> dict[str, Any]:
+        exchange = tracer.begin(state) if tracer else None
         documents = state.get("documents", ())
         futures: dict[str, Any] = {}
-        for subtask in Plan.parse(state["final_plan"]).in_order():
-            futures[subtask.id] = run_subtask(subtask_graph, subtask, documents, _needed(subtask, futures))
         outcomes: list[SubtaskResult | BaseException] = []
-        for future in futures.values():
-            try:
-                outcomes.append(future.result())
-            except GraphInterrupt as interrupt:
-                outcomes.append(interrupt)
-        return _collect(futures, outcomes)
+        with tracer.following(state) if tracer else nullcontext():
+            for subtask in Plan.parse(state["final_plan"]).in_order():
+                needed = _needed(subtask, futures)
+                futures[subtask.id] = run_subtask(subtask_graph, subtask, documents, needed, exchange)
+            for future in futures.values():
+                try:
+                    outcomes.append(future.result())
+                except GraphInterrupt as interrupt:
+                    outcomes.append(interrupt)
+            return _collect(futures, outcomes, exchange)
 
     async def aexecute(state: OrchestratorState) -> dict[str, Any]:
+        exchange = tracer.begin(state) if tracer else None
         gate = asyncio.Semaphore(IN_FLIGHT)
         documents = state.get("documents", ())
         futures: dict[str, Any] = {}
-        for subtask in Plan.parse(state["final_plan"]).in_order():
-            needed = _needed(subtask, futures)
-            futures[subtask.id] = arun_subtask(subtask_graph, subtask, documents, needed, gate)
-        return _collect(futures, await asyncio.gather(*futures.values(), return_exceptions=True))
+        with tracer.following(state) if tracer else nullcontext():
+            for subtask in Plan.parse(state["final_plan"]).in_order():
+                needed = _needed(subtask, futures)
+                futures[subtask.id] = arun_subtask(subtask_graph, subtask, documents, needed, exchange, gate)
+            return _collect(
+                futures, await asyncio.gather(*futures.values(), return_exceptions=True), exchange
+            )
 
     return RunnableLambda(execute, aexecute, name="execute")
 
@@ -114,9 +133,15 @@ def _input(subtask: Subtask) -> dict[str, Any]:
     return {"subtask": subtask.model_dump(mode="json"), "attempts": []}
 
 
-def _brief(subtask: Subtask, documents: Sequence[Document], inputs: Mapping[str, SubtaskResult]) -> Brief:
+def _brief(
+    subtask: Subtask,
+    documents: Sequence[Document],
+    inputs: Mapping[str, SubtaskResult],
+    exchange: Exchange | None,
+) -> Brief:
     values = {name: result["value"] for name, result in inputs.items()}
-    return Brief(instruction=subtask.instruction, documents=documents, inputs=values)
+    own = replace(exchange) if exchange else None
+    return Brief(instruction=subtask.instruction, documents=documents, inputs=values, exchange=own)
 
 
 def _skip(subtask: Subtask, inputs: Mapping[str, SubtaskResult]) -> SubtaskResult | None:
@@ -181,7 +206,9 @@ def _own(name: str, result: SubtaskResult) -> SubtaskResult:
     return result
 
 
-def _collect(names: Iterable[str], outcomes: Iterable[SubtaskResult | BaseException]) -> dict[str, Any]:
+def _collect(
+    names: Iterable[str], outcomes: Iterable[SubtaskResult | BaseException], exchange: Exchange | None
+) -> dict[str, Any]:
     """Results by subtask; or one interrupt that carries those of all interrupted subtasks.
 
     Raising only the first would hide the others from whoever has to answer them. Subtasks that wait
@@ -198,4 +225,5 @@ def _collect(names: Iterable[str], outcomes: Iterable[SubtaskResult | BaseExcept
             results[name] = _own(name, outcome)
     if interrupts:
         raise GraphInterrupt(tuple(interrupts.values()))
-    return {"results": results, "executed": True}
+    update = {"results": results, "executed": True}
+    return {**update, "run_place": exchange.place} if exchange else update

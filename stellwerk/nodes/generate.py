@@ -19,7 +19,7 @@ from stellwerk.nodes.tools import asks_for_tools, exchange, exchanges, repeats, 
 from stellwerk.outcome import Call, Reason, Usage
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Reply, Request, Tier
-from stellwerk.worker import Worker
+from stellwerk.worker import Brief, Worker
 
 FINAL = "Now give the final answer to the job.\nAnswer:"
 
@@ -57,9 +57,9 @@ def _draft(
     request = Request(messages=messages, schema=worker.schema_for(brief), max_tokens=worker.max_tokens)
     try:
         if worker.tools and step == "generate":
-            reply = yield from _with_tools(worker, tier, request, calls)
+            reply = yield from _with_tools(worker, tier, request, calls, brief)
         else:
-            reply = yield from _billed(worker, step, Ask(tier, request), calls)
+            reply = yield from _billed(worker, step, Ask(tier, request), calls, brief)
     except TierError as error:
         reason = Reason.CONTEXT if isinstance(error, ContextOverflowError) else Reason.TIER
         detail = str(error)
@@ -73,9 +73,15 @@ def _draft(
 
 
 def _billed(
-    worker: Worker, step: Literal["generate", "repair"], ask: Ask | RecordedAsk, calls: list[Call]
+    worker: Worker,
+    step: Literal["generate", "repair"],
+    ask: Ask | RecordedAsk,
+    calls: list[Call],
+    brief: Brief,
 ) -> Generator[Work, Any, Reply]:
     """The reply to a call, which is added to the calls of the attempt."""
+    if brief.exchange is not None:
+        brief.exchange.messages, brief.exchange.answer = ask.request.messages, None
     usage = Usage(input=0, cached=0, output=0)
     call = Call(step=step, owner=worker.name, tier=ask.tier.name, usage=usage, seconds=0.0)
     calls.append(call)
@@ -85,11 +91,13 @@ def _billed(
         call["error"] = str(error)
         raise
     call["usage"], call["seconds"] = reply.usage, reply.seconds
+    if brief.exchange is not None:
+        brief.exchange.answer = reply.text
     return reply
 
 
 def _with_tools(
-    worker: Worker, tier: Tier, request: Request, calls: list[Call]
+    worker: Worker, tier: Tier, request: Request, calls: list[Call], brief: Brief
 ) -> Generator[Work, Any, Reply]:
     """The reply of a model that may call tools first.
 
@@ -98,7 +106,7 @@ def _with_tools(
     messages = [*request.messages]
     for turn in range(worker.max_tool_rounds):
         open_request = replace(request, messages=[*messages], schema=None, tools=worker.tool_schemas)
-        reply = yield from _billed(worker, "generate", RecordedAsk(tier, open_request), calls)
+        reply = yield from _billed(worker, "generate", RecordedAsk(tier, open_request), calls, brief)
         asking = asks_for_tools(worker, reply.message)
         if asking is None:
             if _is_final(worker, reply):
@@ -111,7 +119,7 @@ def _with_tools(
         calls[-1]["tools"] = used = yield from use_tools(worker, asking, turn)
         messages += exchange(asking, used)
     final = RecordedAsk(tier, replace(request, messages=messages))
-    return (yield from _billed(worker, "generate", final, calls))
+    return (yield from _billed(worker, "generate", final, calls, brief))
 
 
 def _is_final(worker: Worker, reply: Reply) -> bool:

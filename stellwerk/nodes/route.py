@@ -11,6 +11,7 @@ from langgraph.types import Command
 from stellwerk.budget import Budget
 from stellwerk.nodes.state import SubtaskState
 from stellwerk.nodes.step import Asking, Step
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Attempt, Verdict
 from stellwerk.plan import Subtask
 from stellwerk.routers.router import Router
@@ -56,10 +57,16 @@ class AfterAttempt(Runnable[SubtaskState, str]):
 
     name = "after_attempt"
 
+    def __init__(self, worker: Worker, tracer: Tracer | None = None) -> None:
+        self._worker = worker
+        self._tracer = tracer
+
     def invoke(self, input: SubtaskState, config: RunnableConfig | None = None, **kwargs: Any) -> str:
         """The next node."""
+        if self._tracer is not None:
+            self._tracer.attempt(self._worker, input, config or {})
         return END if input["verdict"]["accepted"] else "router"
 
     async def ainvoke(self, input: SubtaskState, config: RunnableConfig | None = None, **kwargs: Any) -> str:
         """As `invoke`."""
-        return self.invoke(input)
+        return self.invoke(input, config)

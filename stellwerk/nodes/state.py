@@ -107,4 +107,6 @@ class OrchestratorState(OrchestratorInput, total=False):
     ledger: LedgerRecord
     calls: list[Call]
     started: float
+    run_id: str
+    run_place: str
     fallback: str

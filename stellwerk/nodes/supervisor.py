@@ -6,7 +6,8 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.types import Command
@@ -16,6 +17,7 @@ from stellwerk.errors import ContextOverflowError, InputError, PlanError, TierEr
 from stellwerk.nodes.lines import are_requests, lines_of
 from stellwerk.nodes.state import Failure, OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import MAX_INSTRUCTION, Plan, Subtask
 from stellwerk.tiers.tier import Request, Tier
@@ -34,7 +36,13 @@ _REFERENCE = re.compile(r"#(\d{1,6})(?!\d)")
 
 
 def supervisor_step(
-    workers: Mapping[str, Worker], tier: Tier, *, fallback: str, max_subtasks: int, max_tokens: int
+    workers: Mapping[str, Worker],
+    tier: Tier,
+    *,
+    fallback: str,
+    max_subtasks: int,
+    max_tokens: int,
+    tracer: Tracer | None = None,
 ) -> Step:
     """The node that plans, and that judges what came of the plan."""
 
@@ -50,13 +58,16 @@ def supervisor_step(
             "started": time.time(),
             "fallback": "",
         }
+        if tracer is not None:
+            update["run_id"] = tracer.new_run_id()
         if state.get("plan"):
             plan = Plan.parse(state["plan"])
             plan.check_workers(workers)
         else:
-            plan, calls, problem = yield from _plan(
-                task, documents, workers, tier, fallback, max_subtasks, max_tokens
-            )
+            with tracer.following(cast("OrchestratorState", update)) if tracer else nullcontext():
+                plan, calls, problem = yield from _plan(
+                    task, documents, workers, tier, fallback, max_subtasks, max_tokens
+                )
             update["calls"] = calls
             if problem:
                 update["fallback"] = problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -14,6 +15,7 @@ from stellwerk.ledger import draw_up
 from stellwerk.nodes.lines import are_requests, lines_of
 from stellwerk.nodes.state import OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import Plan
 from stellwerk.tiers.ladder import Ladder
@@ -26,7 +28,13 @@ Synthesizer = Merge | str
 """`"model"`, `"join"`, a template such as `"Revenue: {a}"` over subtask ids, or a function."""
 
 
-def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_tokens: int) -> Step:
+def synthesize_step(
+    ladder: Ladder,
+    tier: Tier,
+    synthesizer: Synthesizer,
+    max_tokens: int,
+    tracer: Tracer | None = None,
+) -> Step:
     """The last node: an answer, the ledger, and the answer as a message.
 
     Raises:
@@ -39,6 +47,10 @@ def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_to
         )
 
     def core(state: OrchestratorState) -> Asking:
+        with tracer.following(state) if tracer else nullcontext():
+            return (yield from merge(state))
+
+    def merge(state: OrchestratorState) -> Asking:
         plan, results = Plan.parse(state["final_plan"]), state["results"]
         calls = list(state.get("calls", ()))
         answer = _without_model(synthesizer, state["final_task"], plan, results)
@@ -67,6 +79,8 @@ def synthesize_step(ladder: Ladder, tier: Tier, synthesizer: Synthesizer, max_to
             large=ladder.largest.name,
             wall_seconds=time.time() - state["started"],
         )
+        if tracer is not None:
+            tracer.end(state, ledger)
         return {"answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
 
     return Step("synthesize", core)

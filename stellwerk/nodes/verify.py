@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.graph import END
 from langgraph.types import Command
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from stellwerk.nodes.brief import brief_of
 from stellwerk.nodes.state import Draft, WorkerState
 from stellwerk.nodes.step import Asking, Step
+from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Reason, Verdict
 from stellwerk.worker import Brief, Worker
 
@@ -20,14 +22,20 @@ MAX_ANSWER = 1_000_000  # characters; a longer answer is a runaway, and parsing 
 _REPAIRABLE = {Reason.NOT_JSON, Reason.SCHEMA, Reason.CHECK, Reason.EMPTY}
 
 
-def verify_step(worker: Worker) -> Step:
-    """The node that accepts an answer, or says why not."""
+def verify_step(worker: Worker, tracer: Tracer | None = None) -> Step:
+    """The node that accepts an answer, or says why not; `tracer` is for a worker that runs alone."""
 
     def core(state: WorkerState) -> Asking:
         yield from ()  # a step is a generator, also when it asks nothing
-        value, verdict = judge(worker, brief_of(state), state["draft"])
+        brief = brief_of(state)
+        if brief.exchange is not None and not brief.exchange.answer:
+            brief.exchange.answer = state["draft"]["text"] or None  # a resumed run has it from its state only
+        value, verdict = judge(worker, brief, state["draft"])
         repairs = sum(call["step"] == "repair" for call in state["calls"])
         again = not verdict["accepted"] and verdict.get("reason") in _REPAIRABLE and repairs < worker.repairs
+        if tracer is not None and not again:
+            ended = {**state, "value": value, "verdict": verdict}
+            tracer.attempt(worker, ended, get_config())
         return Command(update={"value": value, "verdict": verdict}, goto="repair" if again else END)
 
     return Step("verify", core)

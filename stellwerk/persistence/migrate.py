@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, text
+from sqlalchemy.util.concurrency import await_, in_greenlet
 
 from stellwerk.errors import DatabaseError
 
 HEAD = "0004"
 VERSION_TABLE = "stellwerk_version"
 _LOCK = 7_352_948_113  # any number that no other program is likely to lock
+_running = threading.Lock()
 
 
 def upgrade(connection: Connection, revision: str = HEAD) -> None:
@@ -51,7 +59,21 @@ def _run(connection: Connection, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", "stellwerk:persistence/migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    with _turn():
+        command.upgrade(config, revision)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Alembic keeps the migration at hand in module globals, so a process runs one at a time."""
+    if in_greenlet():  # of an async driver, whose event loop must not be blocked
+        await_(asyncio.to_thread(_running.acquire))
+    else:
+        _running.acquire()
+    try:
+        yield
+    finally:
+        _running.release()
 
 
 def _lock(connection: Connection) -> None:
@@ -69,3 +91,12 @@ def _unlock(connection: Connection) -> None:
     if connection.dialect.name in ("mysql", "mariadb"):
         connection.execute(text("SELECT RELEASE_LOCK(CONCAT('stellwerk.', DATABASE()))"))
         connection.commit()
+
+
+def _after_fork() -> None:
+    global _running  # whoever held it is not in this process
+    _running = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
+from pydantic import SecretStr
 
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
 from stellwerk.outcome import Usage
@@ -18,6 +19,7 @@ from stellwerk.tiers.throttle import Throttle
 # No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
 # bound would not have fitted; what passes is counted exactly by the server.
 _MOST_CHARACTERS_PER_TOKEN = 8
+_LEAST_SECRET = 8  # characters; a shorter one is a placeholder such as EMPTY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,9 +160,17 @@ class Tier:
             return _cut_off(completion)
         if isinstance(error, TierError):
             raise error
-        text = f"{type(error).__name__}: {error}"
+        text = _without_secrets(self.model, f"{type(error).__name__}: {error}")
         kind = ContextOverflowError if _is_overflow(text) else TierError
         raise kind(f"tier {self.name!r} gave no answer: {text[:500]}") from error
+
+
+def _without_secrets(model: BaseChatModel, said: str) -> str:
+    """An error's text without the model's keys, which a server may repeat; errors are stored."""
+    for value in vars(model).values():
+        if isinstance(value, SecretStr) and len(secret := value.get_secret_value()) >= _LEAST_SECRET:
+            said = said.replace(secret, "***")
+    return said
 
 
 def _cut_off(completion: Any) -> AIMessage:

@@ -1,0 +1,168 @@
+"""`stellwerk db`: migrate, measure and prune the database."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Column, Table
+from rich.text import Text
+
+from stellwerk.cli.database import AsJson, Database, database_of, errors, plain
+from stellwerk.errors import InputError, StellwerkError
+
+if TYPE_CHECKING:  # SQLAlchemy and LangGraph take a second to import; `--help` does without
+    from stellwerk.persistence.retention import Prunable
+    from stellwerk.persistence.saver import SQLAlchemySaver
+
+app = typer.Typer(help="Migrate, measure and prune the database.", no_args_is_help=True)
+
+_AGE = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@app.command()
+def upgrade(*, database: Database = None) -> None:
+    """Create the tables, or migrate them to this version."""
+    with errors():
+        from stellwerk.persistence.database import Database as Opened
+        from stellwerk.persistence.migrate import HEAD, version
+
+        with Opened.from_url(database_of(database, create=True)) as opened:
+            opened.setup()
+            found = opened.read(version)
+        typer.echo(f"the database is of version {found or HEAD}")
+
+
+@app.command()
+def stats(
+    *,
+    threads: Annotated[int, typer.Option("--threads", help="So many of the largest threads.", min=0)] = 10,
+    as_json: AsJson = False,
+    database: Database = None,
+) -> None:
+    """Show rows and bytes by table, and the largest threads."""
+    with errors():
+        from stellwerk.persistence.retention import stats as measure
+        from stellwerk.persistence.saver import SQLAlchemySaver
+
+        with SQLAlchemySaver.from_url(database_of(database)) as saver:
+            found = measure(saver, threads=threads)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=lambda moment: moment.isoformat()))
+        return
+    console = Console()
+    tables = Table("table", _right("rows"), _right("bytes"), box=SIMPLE)
+    for table in found["tables"]:
+        size = "?" if table["bytes"] is None else f"{table['bytes']:,}"
+        tables.add_row(Text(table["table"]), f"{table['rows']:,}", size)
+    console.print(tables)
+    typer.echo(f"{found['bytes']:,} bytes in all ({found['method']})")
+    if found["threads"]:
+        largest = Table("thread", _right("checkpoints"), _right("bytes"), "newest", box=SIMPLE)
+        for thread in found["threads"]:
+            largest.add_row(
+                Text(plain(thread["thread_id"])),
+                f"{thread['checkpoints']:,}",
+                f"{thread['bytes']:,}",
+                f"{thread['newest']:%Y-%m-%d %H:%M}",
+            )
+        console.print(largest)
+        typer.echo("bytes of threads are those of their values, without indexes")
+
+
+@app.command()
+def prune(
+    *,
+    older_than: Annotated[
+        str, typer.Option("--older-than", help="Age, such as 30d, 12h or 2w.", show_default=False)
+    ],
+    keep_latest: Annotated[
+        bool,
+        typer.Option("--keep-latest", help="Keep the latest checkpoint of each thread, so that it goes on."),
+    ] = False,
+    keep_traces: Annotated[bool, typer.Option("--keep-traces", help="Keep attempts and feedback.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    database: Database = None,
+) -> None:
+    """Delete threads and traces that are older than an age; a thread counts by its newest checkpoint."""
+    with errors():
+        from stellwerk.persistence.retention import find_prunable
+        from stellwerk.persistence.saver import SQLAlchemySaver
+
+        age = _age(older_than)
+        with SQLAlchemySaver.from_url(database_of(database)) as saver:
+            found = find_prunable(saver, older_than=age, keep_latest=keep_latest, keep_traces=keep_traces)
+            outcome: dict[str, Any] = {
+                "threads": len(found.threads),
+                "checkpoints": sum(thread.checkpoints for thread in found.threads),
+                "bytes": sum(thread.bytes for thread in found.threads),
+                "traces": found.traces,
+                "dry_run": dry_run,
+            }
+            typer.echo(_described(outcome, keep_latest), err=True)
+            if not dry_run and (found.threads or found.traces):
+                if not yes and not typer.confirm("Delete that?", err=True):
+                    raise typer.Exit(1)
+                outcome |= _prune(saver, found, age, keep_latest, keep_traces)
+    if as_json:
+        typer.echo(json.dumps(outcome, indent=2))
+    elif "pruned_threads" in outcome:
+        typer.echo(
+            f"pruned {outcome['pruned_threads']:,} threads, deleted {outcome['deleted_traces']:,} traces"
+        )
+    if outcome.get("failed"):
+        raise typer.Exit(1)
+
+
+def _prune(
+    saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest: bool, keep_traces: bool
+) -> dict[str, Any]:
+    from stellwerk.persistence.retention import prune_thread, prune_traces
+
+    pruned = deleted = 0
+    failed: dict[str, str] = {}
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("threads", total=len(found.threads))
+        for thread in found.threads:
+            try:
+                pruned += prune_thread(saver, thread, older_than=age, keep_latest=keep_latest)
+            except StellwerkError as error:  # one that cannot be read must not keep the others
+                failed[thread.thread_id] = str(error)
+                typer.echo(f"thread {plain(thread.thread_id)}: {plain(str(error))}", err=True)
+            progress.advance(bar)
+        if not keep_traces:
+            bar = progress.add_task("traces", total=found.traces)
+            for gone in prune_traces(saver, older_than=age):
+                deleted += gone
+                progress.advance(bar, gone)
+    return {"pruned_threads": pruned, "deleted_traces": deleted, "failed": failed}
+
+
+def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
+    threads, checkpoints = f"{outcome['threads']:,} threads", f"{outcome['checkpoints']:,} checkpoints"
+    if keep_latest:
+        shown = f"{threads} with about {checkpoints} that are not the latest, of {outcome['bytes']:,} bytes"
+    else:
+        shown = f"{threads} with {checkpoints}, {outcome['bytes']:,} bytes"
+    return f"to delete: {shown}; {outcome['traces']:,} traces"
+
+
+def _age(given: str) -> timedelta:
+    match = _AGE.fullmatch(given.strip())
+    if match is None:
+        raise InputError(f"--older-than is {given!r}; give a number with s, m, h, d or w, such as 30d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _right(header: str) -> Column:
+    return Column(header, justify="right")

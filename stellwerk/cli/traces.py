@@ -1,0 +1,164 @@
+"""`stellwerk traces`: read, export and judge what was attempted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stellwerk.cli.database import AsJson, Database, database_of, errors, plain
+from stellwerk.errors import InputError
+
+if TYPE_CHECKING:
+    from stellwerk.persistence.traces import AttemptFilter
+
+app = typer.Typer(help="Read, export and judge what was attempted.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """What a file of traces looks like."""
+
+    PARQUET = "parquet"
+    CHAT = "chat"
+
+
+Run = Annotated[str | None, typer.Option("--run", help="Only of this run.")]
+Thread = Annotated[str | None, typer.Option("--thread", help="Only of this thread.")]
+Worker = Annotated[str | None, typer.Option("--worker", help="Only of this worker.")]
+Tier = Annotated[str | None, typer.Option("--tier", help="Only on this tier.")]
+Accepted = Annotated[
+    bool | None, typer.Option("--accepted/--rejected", help="Only those accepted, or rejected.")
+]
+Since = Annotated[datetime | None, typer.Option("--since", help="From this time on, in UTC.")]
+Until = Annotated[datetime | None, typer.Option("--until", help="Before this time, in UTC.")]
+
+
+@app.command("list")
+def list_attempts(
+    *,
+    run: Run = None,
+    thread: Thread = None,
+    worker: Worker = None,
+    tier: Tier = None,
+    accepted: Accepted = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="So many at most.", min=0)] = 20,
+    as_json: AsJson = False,
+    database: Database = None,
+) -> None:
+    """Show attempts, newest first."""
+    with errors():
+        from stellwerk.persistence.traces import TraceStore
+
+        with TraceStore.from_url(database_of(database)) as store:
+            found = list(
+                store.attempts(limit=limit, **_filter(run, thread, worker, tier, accepted, since, until))
+            )
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=lambda moment: moment.isoformat()))
+        return
+    table = Table("time", "run", "subtask", "worker", "tier", "verdict", box=SIMPLE)
+    for row in found:
+        verdict = "accepted" if row["accepted"] else plain(row["reason"] or "rejected")
+        cells = (f"{row['created_at']:%m-%d %H:%M:%S}", row["run_id"][:8], row["subtask"], row["worker"])
+        table.add_row(*(Text(plain(cell)) for cell in (*cells, row["tier"], verdict)))
+    Console().print(table)
+    for row in found:
+        typer.echo(f"{row['trace_id']}  {plain(row['worker'])} {plain(row['subtask'])}".rstrip())
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="File to write; replaced if it is there.", show_default=False)],
+    *,
+    format: Annotated[
+        Format | None,
+        typer.Option("--format", help="By the file's name if not given: .parquet, or .jsonl for chat."),
+    ] = None,
+    run: Run = None,
+    thread: Thread = None,
+    worker: Worker = None,
+    tier: Tier = None,
+    accepted: Accepted = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+    database: Database = None,
+) -> None:
+    """Write attempts to a Parquet file, or as chats to a JSONL file."""
+    with errors():
+        from stellwerk.persistence.trace_export import export_chat_jsonl, export_parquet
+        from stellwerk.persistence.traces import TraceStore
+
+        chosen = format or {".parquet": Format.PARQUET, ".jsonl": Format.CHAT}.get(path.suffix)
+        if chosen is None:
+            raise InputError(f"{path}: say --format parquet or --format chat, or name it .parquet or .jsonl")
+        write = export_parquet if chosen is Format.PARQUET else export_chat_jsonl
+        with TraceStore.from_url(database_of(database)) as store:
+            done = write(store, path, **_filter(run, thread, worker, tier, accepted, since, until))
+    if as_json:
+        outcome = {"path": str(path), "written": done.written, "left_out": done.left_out}
+        typer.echo(json.dumps(outcome, indent=2))
+    else:
+        left_out = f"; {done.left_out:,} without prompt or answer left out" if done.left_out else ""
+        typer.echo(f"{done.written:,} attempts in {path}{left_out}")
+
+
+@app.command()
+def feedback(
+    id: Annotated[str, typer.Argument(help="Trace id or run id.", show_default=False)],
+    *,
+    score: Annotated[float | None, typer.Option("--score", help="The higher the better.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Such as right or wrong.")] = None,
+    comment: Annotated[str | None, typer.Option("--comment", help="In words.")] = None,
+    who: Annotated[str | None, typer.Option("--who", help="Who says so.")] = None,
+    thread: Annotated[str | None, typer.Option("--thread", help="Thread of the run.")] = None,
+    as_json: AsJson = False,
+    database: Database = None,
+) -> None:
+    """Say what you think of an attempt or a run; without an opinion, show what was said."""
+    with errors():
+        from stellwerk.persistence.traces import TraceStore
+
+        with TraceStore.from_url(database_of(database)) as store:
+            if score is not None or label or comment:
+                store.add_feedback(id, score=score, label=label, comment=comment, who=who, thread_id=thread)
+            said: list[dict[str, Any]] = [
+                dict(one) for one in (*store.feedback(trace_id=id), *store.feedback(run_id=id))
+            ]
+    if as_json:
+        typer.echo(json.dumps(said, indent=2, default=lambda moment: moment.isoformat()))
+        return
+    for one in said:
+        parts = [f"{one['created_at']:%Y-%m-%d %H:%M}", one["who"], one["label"]]
+        parts += [None if one["score"] is None else f"{one['score']:g}", one["comment"]]
+        typer.echo("  ".join(plain(str(part)) for part in parts if part))
+
+
+def _filter(
+    run: str | None,
+    thread: str | None,
+    worker: str | None,
+    tier: str | None,
+    accepted: bool | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> AttemptFilter:
+    return {
+        "run_id": run,
+        "thread_id": thread,
+        "worker": worker,
+        "tier": tier,
+        "accepted": accepted,
+        "since": since and since.replace(tzinfo=UTC),
+        "until": until and until.replace(tzinfo=UTC),
+    }

@@ -1,0 +1,279 @@
+"""Tell a sink of traces what became of attempts and runs. Nothing here ever fails a run."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from langgraph.runtime import get_runtime
+
+from stellwerk.ledger import LedgerRecord
+from stellwerk.nodes.brief import brief_of
+from stellwerk.nodes.prompts import worker_messages
+from stellwerk.nodes.state import OrchestratorState
+from stellwerk.nodes.tools import exchanges
+from stellwerk.outcome import Attempt, Call, DecisionRecord, Reason, SubtaskResult, Verdict
+from stellwerk.plan import Plan, Subtask
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.tiers.tier import Tier
+from stellwerk.trace import AttemptTrace, Exchange, RunOutcome, RunTrace, TraceSink, trace_id
+from stellwerk.worker import Brief, Worker
+
+_log = logging.getLogger(__name__)
+_MOST_RUNS = 1024  # remembered at once; each forgets its own when it ends
+
+
+class Tracer:
+    """What the steps of one graph tell of, and to whom."""
+
+    def __init__(self, sink: TraceSink, workers: Mapping[str, Worker], ladder: Ladder) -> None:
+        self._sink = sink
+        self._workers = workers
+        self._ladder = ladder
+        self._told: OrderedDict[str, set[str]] = OrderedDict()
+
+    def new_run_id(self) -> str:
+        """The id that the caller gave the run, or a new one."""
+        metadata = get_config().get("metadata") or {}
+        info = get_runtime().execution_info
+        given = metadata.get("run_id") or (info.run_id if info is not None else None)
+        return str(given or uuid4())
+
+    def begin(self, state: OrchestratorState) -> Exchange:
+        """A run begins, or goes on: what each of its subtasks is given a copy of."""
+        self._run(state, "running")
+        return Exchange(run_id=_run_id(state), place=_place(get_config()))
+
+    @contextmanager
+    def following(self, state: OrchestratorState) -> Iterator[None]:
+        """Tell how a part of the run breaks off, if it does."""
+        try:
+            yield
+        except BaseException as error:
+            broke = isinstance(error, Exception) and not isinstance(error, GraphBubbleUp)
+            detail = f"{type(error).__name__}: {error}"[:1000] if broke else None
+            self._run(state, "failed" if broke else "interrupted", detail=detail)
+            raise
+
+    def end(self, state: OrchestratorState, ledger: LedgerRecord) -> None:
+        """A run has ended; with it, attempts are told of that no living process has told of.
+
+        A process may be killed after an attempt was checkpointed and before its trace was written.
+        """
+        with _unharmed():
+            told = self._told.pop(_run_id(state), set())
+            plan, thread_id = Plan.parse(state["final_plan"]), _thread_id(get_config())
+            for subtask in plan.subtasks:
+                result = state["results"][subtask.id]
+                for number, attempt in enumerate(result["attempts"], 1):
+                    name = trace_id(thread_id, _run_id(state), state.get("run_place", ""), subtask.id, number)
+                    if name not in told:
+                        self._again(state, subtask, result, attempt, number, name)
+        failure = state.get("failure")
+        detail = failure["message"] if failure else None
+        self._run(state, "failed" if failure else "ok", detail=detail, ledger=ledger)
+
+    def attempt(self, worker: Worker, state: Mapping[str, Any], config: RunnableConfig) -> None:
+        """An attempt has ended; `state` is that of its subtask, or of a worker that runs alone."""
+        with _unharmed():
+            brief = _brief(state, config)
+            exchange = brief.exchange or Exchange(place=_place(config))
+            messages, answer = exchange.take()
+            if not messages:
+                # A resumed run may end an attempt whose model was asked before it was killed.
+                messages = _prompt(worker, brief, state["calls"])
+            if answer is None and (draft := state.get("draft")) is not None:
+                answer = draft["text"] or None
+            number = len(state.get("attempts") or ()) + 1
+            subtask = state.get("subtask", {}).get("id", "")
+            name = trace_id(_thread_id(config), exchange.run_id, exchange.place, subtask, number)
+            self._attempt(
+                name,
+                worker=worker,
+                run_id=exchange.run_id,
+                thread_id=_thread_id(config),
+                subtask=subtask,
+                number=number,
+                tier=self._ladder.tier(state["tier"]),
+                decision=state.get("decision"),
+                verdict=state["verdict"],
+                calls=state["calls"],
+                value=state.get("value"),
+                messages=messages,
+                answer=answer,
+            )
+            if exchange.run_id:
+                self._remember(exchange.run_id, name)
+
+    def _again(
+        self,
+        state: OrchestratorState,
+        subtask: Subtask,
+        result: SubtaskResult,
+        attempt: Attempt,
+        number: int,
+        name: str,
+    ) -> None:
+        worker = self._workers[result["worker"]]
+        inputs = {name: state["results"][name]["value"] for name in subtask.depends_on}
+        documents = state.get("documents", ())
+        brief = Brief(instruction=subtask.instruction, documents=documents, inputs=inputs)
+        self._attempt(
+            name,
+            worker=worker,
+            run_id=_run_id(state),
+            thread_id=_thread_id(get_config()),
+            subtask=subtask.id,
+            number=number,
+            tier=self._ladder.tier(attempt["tier"]),
+            decision=attempt["decision"],
+            verdict=attempt["verdict"],
+            calls=attempt["calls"],
+            value=result["value"] if attempt["verdict"]["accepted"] else None,
+            messages=_prompt(worker, brief, attempt["calls"]),
+            answer=None,
+        )
+
+    def _attempt(
+        self,
+        name: str,
+        *,
+        worker: Worker,
+        run_id: str,
+        thread_id: str,
+        subtask: str,
+        number: int,
+        tier: Tier,
+        decision: DecisionRecord | None,
+        verdict: Verdict,
+        calls: Sequence[Call],
+        value: Any,
+        messages: Sequence[BaseMessage],
+        answer: str | None,
+    ) -> None:
+        self._sink.attempt(
+            AttemptTrace(
+                trace_id=name,
+                run_id=run_id,
+                thread_id=thread_id,
+                subtask=subtask,
+                worker=worker.name,
+                worker_version=worker.version,
+                tier=tier.name,
+                model=_model_name(tier),
+                number=number,
+                decision=decision,
+                verdict=verdict,
+                calls=calls,
+                value=value,
+                messages=messages,
+                answer=answer,
+                checks=_checks(worker, verdict),
+                usd=_usd(tier, calls),
+            )
+        )
+
+    def _run(
+        self,
+        state: OrchestratorState,
+        outcome: RunOutcome,
+        *,
+        detail: str | None = None,
+        ledger: LedgerRecord | None = None,
+    ) -> None:
+        with _unharmed():
+            self._sink.run(
+                RunTrace(
+                    run_id=_run_id(state),
+                    thread_id=_thread_id(get_config()),
+                    task=state.get("final_task", ""),
+                    outcome=outcome,
+                    detail=detail,
+                    ledger=ledger,
+                    versions=_versions(),
+                    started_at=datetime.fromtimestamp(state["started"], UTC),
+                )
+            )
+
+    def _remember(self, run_id: str, name: str) -> None:
+        self._told.setdefault(run_id, set()).add(name)
+        while len(self._told) > _MOST_RUNS:
+            self._told.popitem(last=False)
+
+
+@contextmanager
+def _unharmed() -> Iterator[None]:
+    try:
+        yield
+    except Exception:  # whatever a sink does, the run goes on
+        _log.warning("a trace could not be made", exc_info=True)
+
+
+def _run_id(state: OrchestratorState) -> str:
+    # A run that began before traces were asked for has none in its state.
+    return state.get("run_id") or trace_id(_thread_id(get_config()), "", str(state["started"]), "", 0)
+
+
+def _thread_id(config: RunnableConfig) -> str:
+    return str((config.get("configurable") or {}).get("thread_id") or "")
+
+
+def _place(config: RunnableConfig) -> str:
+    return str((config.get("configurable") or {}).get("checkpoint_ns") or "")
+
+
+def _brief(state: Mapping[str, Any], config: RunnableConfig) -> Brief:
+    # LangGraph does not set the config of a step for the edge behind it. Not `set_config_context`: what it
+    # does for LangSmith besides takes 0.1 ms.
+    token = var_child_runnable_config.set(config)
+    try:
+        return brief_of(state)
+    finally:
+        var_child_runnable_config.reset(token)
+
+
+def _prompt(worker: Worker, brief: Brief, calls: Sequence[Call]) -> list[BaseMessage]:
+    return [*worker_messages(worker, brief), *exchanges(calls)]
+
+
+def _checks(worker: Worker, verdict: Verdict) -> dict[str, bool]:
+    names = [getattr(check, "__name__", "check") for check in worker.checks]
+    if verdict["accepted"]:
+        return dict.fromkeys(names, True)
+    if verdict.get("reason") == Reason.CHECK:
+        failed = (verdict.get("detail") or "").partition(": ")[0]
+        if failed in names:
+            return {**dict.fromkeys(names[: names.index(failed)], True), failed: False}
+    return {}
+
+
+def _usd(tier: Tier, calls: Sequence[Call]) -> float | None:
+    if tier.price is None:
+        return None
+    return sum(tier.price.usd(call["usage"], call["seconds"]) for call in calls)
+
+
+def _model_name(tier: Tier) -> str:
+    for attribute in ("model_name", "model", "model_id"):  # chat models do not agree on its name
+        if isinstance(found := getattr(tier.model, attribute, None), str):
+            return found
+    return type(tier.model).__name__
+
+
+@cache
+def _versions() -> dict[str, str]:
+    versions = {name: version(name) for name in ("stellwerk", "langgraph")}
+    return {**versions, "python": platform.python_version()}

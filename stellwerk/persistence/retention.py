@@ -1,0 +1,269 @@
+"""What the database holds, and how to make it hold less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import text as sql
+from sqlalchemy.exc import DBAPIError
+from typing_extensions import TypedDict
+
+from stellwerk.errors import InputError
+from stellwerk.persistence import checkpoint_units, trace_units
+from stellwerk.persistence.checkpoint_codec import Codec
+from stellwerk.persistence.saver import SQLAlchemySaver
+from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
+from stellwerk.persistence.schema.columns import text
+from stellwerk.persistence.schema.traces import attempts, runs
+
+_PAGE = 500  # threads, or rows, at a time
+_PREFIX = "stellwerk_"
+
+
+class TableStats(TypedDict):
+    """A table; `bytes` are with its indexes, or None where the database cannot tell."""
+
+    table: str
+    rows: int
+    bytes: int | None
+
+
+class ThreadStats(TypedDict):
+    """A thread; `bytes` are those of its values alone, without indexes and overhead."""
+
+    thread_id: str
+    checkpoints: int
+    bytes: int
+    newest: datetime
+
+
+class DatabaseStats(TypedDict):
+    """What a database holds. `method` says where the figures for bytes come from."""
+
+    bytes: int
+    method: str
+    tables: list[TableStats]
+    threads: list[ThreadStats]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OldThread:
+    """A thread that would be pruned. `bytes` are those of its values, also of what would be kept of it."""
+
+    thread: bytes
+    thread_id: str
+    checkpoints: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prunable:
+    """What pruning would find: threads, and attempts and runs."""
+
+    threads: list[OldThread]
+    traces: int
+
+
+def stats(saver: SQLAlchemySaver, *, threads: int = 10) -> DatabaseStats:
+    """What a database holds.
+
+    Args:
+        saver: on the database.
+        threads: so many of the largest.
+
+    Raises:
+        DatabaseError: if the database fails.
+    """
+    return saver.database.read(lambda c: _stats(c, threads))
+
+
+def find_prunable(
+    saver: SQLAlchemySaver, *, older_than: timedelta, keep_latest: bool, keep_traces: bool
+) -> Prunable:
+    """What `prune_thread` and `prune_traces` would work on.
+
+    Args:
+        saver: on the database.
+        older_than: a thread counts by its newest checkpoint.
+        keep_latest: whether threads are left out that have nothing but their latest checkpoints.
+        keep_traces: whether traces are left out.
+
+    Raises:
+        InputError: if `older_than` is negative.
+        DatabaseError: if the database fails.
+    """
+    before = _before(older_than)
+    found: list[OldThread] = []
+    after: bytes | None = None
+    while page := saver.database.read(lambda c, after=after: _old_threads(c, before, after, keep_latest)):  # type: ignore[misc]
+        found += page
+        after = page[-1].thread
+    if keep_latest:
+        found = [one for one in found if one.checkpoints]
+    traces = 0 if keep_traces else saver.database.read(lambda c: _old_traces(c, before))
+    return Prunable(threads=found, traces=traces)
+
+
+def prune_thread(
+    saver: SQLAlchemySaver, thread: OldThread, *, older_than: timedelta, keep_latest: bool
+) -> bool:
+    """Delete an old thread, or all of it but its latest checkpoints; False if it has gone on meanwhile.
+
+    Raises:
+        DatabaseError: if the database fails, or what it holds cannot be read.
+    """
+    before, codec = _before(older_than), Codec(saver.serde)
+    return saver.database.write(lambda c: _prune(c, codec, thread.thread, before, keep_latest))
+
+
+def prune_traces(saver: SQLAlchemySaver, *, older_than: timedelta) -> Iterator[int]:
+    """Delete old attempts and runs with their feedback, and tell how many after each step.
+
+    Raises:
+        DatabaseError: if the database fails.
+    """
+    before = _before(older_than)
+    while gone := saver.database.write(lambda c: trace_units.delete_older(c, before, _PAGE)):
+        yield gone
+
+
+def _before(older_than: timedelta) -> datetime:
+    if older_than < timedelta(0):
+        raise InputError(f"older_than is {older_than}; give a time that is not negative")
+    return datetime.now(UTC) - older_than
+
+
+def _stats(connection: Connection, threads: int) -> DatabaseStats:
+    names = sorted(name for name in inspect(connection).get_table_names() if name.startswith(_PREFIX))
+    sizes, method, whole = _sizes(connection, names)
+    tables = []
+    for name in names:
+        quoted = connection.dialect.identifier_preparer.quote(name)
+        rows = connection.execute(sql(f"SELECT count(*) FROM {quoted}")).scalar_one()  # noqa: S608
+        tables.append(TableStats(table=name, rows=rows, bytes=sizes.get(name)))
+    return DatabaseStats(
+        bytes=whole if whole is not None else sum(sizes.values()),
+        method=method,
+        tables=tables,
+        threads=_largest(connection, threads),
+    )
+
+
+def _sizes(connection: Connection, names: list[str]) -> tuple[dict[str, int], str, int | None]:
+    """Bytes by table, how they were found, and those of the whole database where the parts do not tell."""
+    match connection.dialect.name:
+        case "postgresql":
+            query = sql("SELECT pg_total_relation_size(CAST(quote_ident(:name) AS regclass))")
+            sizes = {name: connection.execute(query, {"name": name}).scalar_one() for name in names}
+            return sizes, "measured: tables with indexes and TOAST, freed space included", None
+        case "mysql" | "mariadb":
+            query = sql(
+                "SELECT table_name, data_length + index_length FROM information_schema.tables "
+                "WHERE table_schema = DATABASE()"
+            )
+            known = {str(name): int(size or 0) for name, size in connection.execute(query)}
+            return {name: known[name] for name in names if name in known}, "estimated by the server", None
+    try:
+        query = sql(
+            "SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name = s.name "
+            "GROUP BY m.tbl_name"
+        )
+        known = {str(name): int(size) for name, size in connection.execute(query)}
+    except DBAPIError:  # SQLite built without it
+        pages, size = (
+            connection.execute(sql(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "page_size")
+        )
+        return {}, "measured: the pages of the file; this SQLite cannot tell tables apart", pages * size
+    return {name: known[name] for name in names if name in known}, "measured: pages with indexes", None
+
+
+def _largest(connection: Connection, limit: int) -> list[ThreadStats]:
+    sizes: dict[bytes, int] = {}
+    for table, columns in _VALUES:
+        length = sum((func.length(table.c[name]) for name in columns[1:]), func.length(table.c[columns[0]]))
+        query = select(table.c.thread, func.sum(length)).group_by(table.c.thread)
+        for thread, size in connection.execute(query):
+            sizes[bytes(thread)] = sizes.get(bytes(thread), 0) + int(size or 0)
+    found = []
+    for thread in sorted(sizes, key=lambda name: -sizes[name])[:limit]:
+        count, newest = _extent(connection, thread)
+        if newest is not None:
+            found.append(
+                ThreadStats(
+                    thread_id=_thread_id(connection, thread),
+                    checkpoints=count,
+                    bytes=sizes[thread],
+                    newest=newest,
+                )
+            )
+    return found
+
+
+_VALUES = ((checkpoints, ("checkpoint", "metadata")), (blobs, ("value",)), (writes, ("value",)))
+
+
+def _old_threads(
+    connection: Connection, before: datetime, after: bytes | None, keep_latest: bool
+) -> list[OldThread]:
+    c = checkpoints.c
+    query = select(c.thread, func.count(), func.count(c.ns.distinct())).group_by(c.thread)
+    if after is not None:
+        query = query.where(c.thread > after)
+    query = query.having(func.max(c.saved_at) < before).order_by(c.thread).limit(_PAGE)
+    found = []
+    for thread, count, namespaces in connection.execute(query).all():
+        # With nothing but a latest checkpoint in each namespace, there is nothing to prune.
+        spared = namespaces if keep_latest else 0
+        found.append(
+            OldThread(
+                thread=bytes(thread),
+                thread_id=_thread_id(connection, thread),
+                checkpoints=count - spared,
+                bytes=_size(connection, thread),
+            )
+        )
+    return found
+
+
+def _old_traces(connection: Connection, before: datetime) -> int:
+    old = select(func.count()).select_from(attempts).where(attempts.c.created_at < before)
+    old_runs = (
+        select(func.count()).select_from(runs).where(runs.c.started_at < before, runs.c.updated_at < before)
+    )
+    return int(connection.execute(old).scalar_one()) + int(connection.execute(old_runs).scalar_one())
+
+
+def _prune(connection: Connection, codec: Codec, thread: bytes, before: datetime, keep_latest: bool) -> bool:
+    _, newest = _extent(connection, thread)
+    if newest is None or newest >= before:
+        return False
+    if keep_latest:
+        checkpoint_units.keep_latest(connection, codec, thread)
+    else:
+        checkpoint_units.delete_thread(connection, thread)
+    return True
+
+
+def _extent(connection: Connection, thread: bytes) -> tuple[int, datetime | None]:
+    c = checkpoints.c
+    row = connection.execute(select(func.count(), func.max(c.saved_at)).where(c.thread == thread)).one()
+    return int(row[0]), row[1]
+
+
+def _thread_id(connection: Connection, thread: bytes) -> str:
+    c = checkpoints.c
+    found: Any = connection.execute(select(c.thread_id).where(c.thread == thread).limit(1)).scalar()
+    return "" if found is None else text(found)
+
+
+def _size(connection: Connection, thread: bytes) -> int:
+    size = 0
+    for table, columns in _VALUES:
+        for name in columns:
+            total = select(func.sum(func.length(table.c[name]))).where(table.c.thread == thread)
+            size += int(connection.execute(total).scalar() or 0)
+    return size

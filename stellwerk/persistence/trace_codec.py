@@ -1,0 +1,265 @@
+"""Traces as rows, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
+
+from stellwerk.errors import ConfigurationError
+from stellwerk.outcome import Call, ToolUse
+from stellwerk.persistence.schema.columns import MAX_KEY, digest, text
+from stellwerk.trace import (
+    AttemptTrace,
+    RunTrace,
+    StoredAttempt,
+    StoredFeedback,
+    StoredRun,
+    tool_uses,
+)
+
+Content = Literal["full", "hash", "none"]
+Row = Any  # a SQLAlchemy row; its columns are known by the statement alone
+
+MOST_CONTENT = 4_000_000  # characters of a prompt; MariaDB refuses a statement of 16 MB
+
+
+class TraceCodec:
+    """Turns traces into rows, with as much of their content as is wanted.
+
+    Args:
+        content: `full` keeps prompts, answers, tool calls and values; `hash` a keyed hash of each, so that
+            equal ones can be told without being read; `none` nothing of them.
+        hash_key: for `hash`, at least 16 bytes; without a key, a short text could be guessed from its hash.
+
+    Raises:
+        ConfigurationError: if `content` is another, or the key is missing or too short.
+    """
+
+    def __init__(self, content: Content, hash_key: bytes | None) -> None:
+        if content not in ("full", "hash", "none"):
+            raise ConfigurationError(f"content is {content!r}; use 'full', 'hash' or 'none'")
+        if content == "hash" and len(hash_key or b"") < 16:
+            raise ConfigurationError("content='hash' needs a hash_key of at least 16 bytes; keep it secret")
+        self._content: Content = content
+        self._key = hashlib.sha256(hash_key or b"").digest()
+
+    def attempt(self, trace: AttemptTrace) -> dict[str, Any]:
+        """The row of an attempt."""
+        prompt = [_chat(message) for message in trace.messages]
+        prompt_text = _json(prompt)
+        kept: Content = self._content
+        if kept == "full" and len(prompt_text) + len(trace.answer or "") > MOST_CONTENT:
+            kept = "none"
+        full = kept == "full"
+        decision, verdict = trace.decision, trace.verdict
+        return {
+            "trace": bytes.fromhex(trace.trace_id),
+            "run": run_key(trace.thread_id, trace.run_id),
+            "thread": digest(trace.thread_id),
+            "run_id": _name(trace.run_id),
+            "thread_id": _bytes(trace.thread_id),
+            "subtask": _bytes(trace.subtask),
+            "worker": _name(trace.worker),
+            "worker_version": trace.worker_version,
+            "tier": _name(trace.tier),
+            "model": trace.model,
+            "number": trace.number,
+            "router": decision["router"] if decision else None,
+            "router_version": decision["version"] if decision else None,
+            "propensity": _finite(decision["propensity"]) if decision else None,
+            "decision": _json(decision) if decision else None,
+            "accepted": verdict["accepted"],
+            "reason": verdict.get("reason"),
+            "detail": verdict.get("detail") if full else None,  # it quotes the answer
+            "checks": _json(trace.checks),
+            "content": kept,
+            "prompt": prompt_text if full else None,
+            "answer": trace.answer if full else None,
+            "prompt_hash": self._hash(kept, prompt_text),
+            "answer_hash": self._hash(kept, trace.answer),
+            "value": _json(trace.value) if full and trace.value is not None else None,
+            "tools": _json([self._tool(kept, use) for use in tool_uses(trace.calls)]),
+            "calls": _json([_call(kept, call) for call in trace.calls]),
+            "input": sum(call["usage"]["input"] for call in trace.calls),
+            "cached": sum(call["usage"]["cached"] for call in trace.calls),
+            "output": sum(call["usage"]["output"] for call in trace.calls),
+            "usd": _finite(trace.usd),
+            "seconds": _finite(sum(call["seconds"] for call in trace.calls)) or 0.0,
+            "logprobs": _json(trace.logprobs) if trace.logprobs is not None else None,
+            "created_at": trace.created_at,
+        }
+
+    def run(self, trace: RunTrace) -> dict[str, Any]:
+        """The row of a run."""
+        total = trace.ledger["total"] if trace.ledger else None
+        return {
+            "run": run_key(trace.thread_id, trace.run_id),
+            "thread": digest(trace.thread_id),
+            "run_id": _name(trace.run_id),
+            "thread_id": _bytes(trace.thread_id),
+            "task": trace.task[:MOST_CONTENT] if self._content == "full" else None,
+            "task_hash": self._hash(self._content, trace.task),
+            "outcome": trace.outcome,
+            "detail": trace.detail if self._content == "full" else None,
+            "ledger": _json(trace.ledger) if trace.ledger else None,
+            "calls": total["calls"] if total else None,
+            "input": total["input"] if total else None,
+            "cached": total["cached"] if total else None,
+            "output": total["output"] if total else None,
+            "usd": _finite(total["usd"]) if total else None,
+            "wall_seconds": _finite(trace.ledger["wall_seconds"]) if trace.ledger else None,
+            "versions": _json(trace.versions),
+            "started_at": trace.started_at,
+            "updated_at": trace.updated_at,
+        }
+
+    def _hash(self, kept: Content, said: str | None) -> bytes | None:
+        if kept != "hash" or said is None:
+            return None
+        data = said.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(data, key=self._key, digest_size=16).digest()
+
+    def _tool(self, kept: Content, use: ToolUse) -> dict[str, Any]:
+        if kept == "full":
+            return dict(use)
+        tool: dict[str, Any] = {"name": use["name"], "failed": use["failed"], "seconds": use["seconds"]}
+        for field, said in (("args", _json(use["args"])), ("output", use["output"])):
+            if (hashed := self._hash(kept, said)) is not None:
+                tool[f"{field}_hash"] = hashed.hex()
+        return tool
+
+
+def run_key(thread_id: str, run_id: str) -> bytes:
+    """The key of a run: its id is the caller's, and only unique within a thread."""
+    return digest(f"{len(thread_id)}:{thread_id}{run_id}")
+
+
+def read_attempt(row: Row) -> StoredAttempt:
+    """An attempt's row."""
+    return StoredAttempt(
+        trace_id=bytes(row.trace).hex(),
+        run_id=text(row.run_id),
+        thread_id=text(row.thread_id),
+        subtask=text(row.subtask),
+        worker=text(row.worker),
+        worker_version=row.worker_version,
+        tier=text(row.tier),
+        model=row.model,
+        number=row.number,
+        decision=_parsed(row.decision),
+        accepted=bool(row.accepted),
+        reason=row.reason,
+        detail=row.detail,
+        checks=json.loads(row.checks),
+        content=row.content,
+        prompt=_parsed(row.prompt),
+        answer=row.answer,
+        prompt_hash=_hex(row.prompt_hash),
+        answer_hash=_hex(row.answer_hash),
+        value=_parsed(row.value),
+        tools=json.loads(row.tools),
+        calls=json.loads(row.calls),
+        input=row.input,
+        cached=row.cached,
+        output=row.output,
+        usd=row.usd,
+        seconds=row.seconds,
+        logprobs=_parsed(row.logprobs),
+        created_at=row.created_at,
+    )
+
+
+def read_run(row: Row) -> StoredRun:
+    """A run's row."""
+    return StoredRun(
+        run_id=text(row.run_id),
+        thread_id=text(row.thread_id),
+        task=row.task,
+        task_hash=_hex(row.task_hash),
+        outcome=row.outcome,
+        detail=row.detail,
+        ledger=_parsed(row.ledger),
+        wall_seconds=row.wall_seconds,
+        versions=json.loads(row.versions),
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+    )
+
+
+def read_feedback(row: Row) -> StoredFeedback:
+    """A row of feedback."""
+    return StoredFeedback(
+        trace_id=_hex(row.trace),
+        run_id=text(row.run_id) if row.trace is None else None,
+        thread_id=text(row.thread_id),
+        score=row.score,
+        label=row.label,
+        comment=row.comment,
+        who=row.who,
+        created_at=row.created_at,
+    )
+
+
+def content_size(trace: AttemptTrace) -> int:
+    """About how many characters a trace holds on to while it waits."""
+    size = 2_000 + len(trace.answer or "")
+    for message in trace.messages:
+        size += len(message.content) if isinstance(message.content, str) else 2_000
+    return size
+
+
+def _chat(message: BaseMessage) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": "user", "content": message.text}
+    if isinstance(message, SystemMessage):
+        said["role"] = "system"
+    elif isinstance(message, ToolMessage):
+        said |= {"role": "tool", "tool_call_id": message.tool_call_id}
+    elif isinstance(message, AIMessage):
+        said["role"] = "assistant"
+        if message.tool_calls:
+            said["tool_calls"] = [
+                {
+                    "id": call["id"],
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": _json(call["args"])},
+                }
+                for call in message.tool_calls
+            ]
+    return said
+
+
+def _call(kept: Content, call: Call) -> dict[str, Any]:
+    said = {name: value for name, value in call.items() if name != "tools"}
+    if "error" in said and kept != "full":
+        said["error"] = ""
+    return said
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _parsed(stored: str | None) -> Any:
+    return None if stored is None else json.loads(stored)
+
+
+def _hex(stored: bytes | None) -> str | None:
+    return None if stored is None else bytes(stored).hex()
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _name(value: str) -> bytes:
+    """A name as a key; one that is too long is cut, as a trace must not fail for it."""
+    encoded = _bytes(value)
+    return encoded if len(encoded) <= MAX_KEY else encoded[:MAX_KEY].decode("utf-8", "ignore").encode()
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,185 @@
+"""What the trace store does to the database, each a function of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select, Table, and_, delete, or_, select
+from sqlalchemy.sql import ColumnElement
+
+from stellwerk.persistence.insert import insert_or_keep, insert_or_update
+from stellwerk.persistence.schema.columns import digest
+from stellwerk.persistence.schema.traces import attempts, feedback, runs
+
+Row = Any  # a SQLAlchemy row; its columns are known by the statement alone
+
+_ONCE = ("run", "thread", "run_id", "thread_id", "task", "task_hash", "started_at")  # told alike each time
+_TOLD = tuple(column.name for column in runs.c if column.name not in _ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An attempt or a run that feedback may be about. `trace` is None for a run."""
+
+    trace: bytes | None
+    run: bytes
+    run_id: bytes
+    thread_id: bytes
+
+
+def save(connection: Connection, told: Sequence[dict[str, Any]], began: Sequence[dict[str, Any]]) -> None:
+    """Save attempts, of which each stays as it was told first, and runs, of which the last word counts."""
+    dialect = connection.dialect.name
+    if told:
+        connection.execute(insert_or_keep(dialect, attempts), list(told))
+    if began:
+        connection.execute(insert_or_update(dialect, runs, _TOLD), list(began))
+
+
+def find(connection: Connection, wanted: str, thread_id: str | None) -> list[Found]:
+    """Attempts by trace id, or runs by their id."""
+    c, found = attempts.c, list[Found]()
+    if (trace := trace_key(wanted)) is not None:
+        query = select(c.trace, c.run, c.run_id, c.thread_id).where(c.trace == trace)
+        found += [Found(bytes(row.trace), *map(bytes, row[1:])) for row in connection.execute(query)]
+    rows = connection.execute(
+        select(runs.c.run, runs.c.run_id, runs.c.thread_id).where(runs.c.run_id == encoded(wanted))
+    )
+    found += [Found(None, *map(bytes, row)) for row in rows]
+    return [one for one in found if thread_id is None or one.thread_id == encoded(thread_id)]
+
+
+def add_feedback(connection: Connection, row: dict[str, Any]) -> None:
+    """Save what somebody said."""
+    connection.execute(insert_or_keep(connection.dialect.name, feedback), row)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """Which rows of a table are asked for, in order of time."""
+
+    table: Table
+    moment: Column[datetime]
+    conditions: tuple[ColumnElement[bool], ...]
+    newest_first: bool
+
+    def query(self, after: Row | None, size: int) -> Select[Any]:
+        """The next rows after a row."""
+        key = next(iter(self.table.primary_key))
+        conditions = list(self.conditions)
+        if after is not None:
+            at, name = after._mapping[self.moment.name], after._mapping[key.name]
+            if self.newest_first:
+                conditions.append(or_(self.moment < at, and_(self.moment == at, key < name)))
+            else:
+                conditions.append(or_(self.moment > at, and_(self.moment == at, key > name)))
+        order = (self.moment.desc(), key.desc()) if self.newest_first else (self.moment, key)
+        return select(self.table).where(*conditions).order_by(*order).limit(size)
+
+
+def matching_attempts(
+    *,
+    run_id: str | None,
+    thread_id: str | None,
+    worker: str | None,
+    tier: str | None,
+    accepted: bool | None,
+    reason: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    newest_first: bool,
+) -> Page:
+    """Attempts; None asks for all."""
+    c = attempts.c
+    conditions: list[ColumnElement[bool]] = []
+    if run_id is not None:
+        conditions.append(c.run_id == encoded(run_id))
+    if thread_id is not None:
+        conditions.append(c.thread == digest(thread_id))
+    if worker is not None:
+        conditions.append(c.worker == encoded(worker))
+    if tier is not None:
+        conditions.append(c.tier == encoded(tier))
+    if accepted is not None:
+        conditions.append(c.accepted == accepted)
+    if reason is not None:
+        conditions.append(c.reason == reason)
+    conditions += _between(c.created_at, since, until)
+    return Page(table=attempts, moment=c.created_at, conditions=tuple(conditions), newest_first=newest_first)
+
+
+def matching_runs(
+    *,
+    run_id: str | None,
+    thread_id: str | None,
+    outcome: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    newest_first: bool,
+) -> Page:
+    """Runs; None asks for all."""
+    c = runs.c
+    conditions: list[ColumnElement[bool]] = []
+    if run_id is not None:
+        conditions.append(c.run_id == encoded(run_id))
+    if thread_id is not None:
+        conditions.append(c.thread == digest(thread_id))
+    if outcome is not None:
+        conditions.append(c.outcome == outcome)
+    conditions += _between(c.started_at, since, until)
+    return Page(table=runs, moment=c.started_at, conditions=tuple(conditions), newest_first=newest_first)
+
+
+def matching_feedback(*, trace_id: str | None, run_id: str | None, newest_first: bool) -> Page:
+    """Feedback; None asks for all."""
+    c = feedback.c
+    conditions: list[ColumnElement[bool]] = []
+    if trace_id is not None:
+        # An id that is none matches nothing.
+        conditions.append(c.trace == (trace_key(trace_id) or b""))
+    if run_id is not None:
+        conditions.append(c.run_id == encoded(run_id))
+    return Page(table=feedback, moment=c.created_at, conditions=tuple(conditions), newest_first=newest_first)
+
+
+def delete_older(connection: Connection, before: datetime, size: int) -> int:
+    """Delete up to so many attempts and runs that are older, with their feedback; how many they were."""
+    gone = 0
+    c = attempts.c
+    old = select(c.trace).where(c.created_at < before).order_by(c.created_at).limit(size)
+    if traces := list(connection.execute(old).scalars()):
+        connection.execute(delete(feedback).where(feedback.c.trace.in_(traces)))
+        gone += connection.execute(delete(attempts).where(c.trace.in_(traces))).rowcount
+    old = select(runs.c.run).where(runs.c.started_at < before, runs.c.updated_at < before).limit(size)
+    if names := list(connection.execute(old).scalars()):
+        connection.execute(delete(feedback).where(feedback.c.trace.is_(None), feedback.c.run.in_(names)))
+        gone += connection.execute(delete(runs).where(runs.c.run.in_(names))).rowcount
+    return gone
+
+
+def trace_key(trace_id: str) -> bytes | None:
+    """The key of an attempt, or None if this is no id of one."""
+    try:
+        found = bytes.fromhex(trace_id)
+    except ValueError:
+        return None
+    return found if len(found) == 16 else None
+
+
+def encoded(value: str) -> bytes:
+    """A text as the tables hold it."""
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _between(
+    moment: Column[datetime], since: datetime | None, until: datetime | None
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if since is not None:
+        conditions.append(moment >= since)
+    if until is not None:
+        conditions.append(moment < until)
+    return conditions

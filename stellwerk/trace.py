@@ -1,0 +1,212 @@
+"""The trace: what is kept of each attempt and each run, once it has ended.
+
+Graphs tell a `TraceSink` of both; storage implements it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from langchain_core.messages import BaseMessage
+from typing_extensions import TypedDict
+
+from stellwerk.ledger import LedgerRecord
+from stellwerk.outcome import Call, DecisionRecord, ToolUse, Verdict
+
+RunOutcome = Literal["running", "ok", "failed", "interrupted"]
+"""A process that is killed leaves its run `running`; one that waits for a person is `interrupted`."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Travels beside the state of a subtask: where it belongs, and the last words with a model.
+
+    In state, the documents would be checkpointed with every attempt. `place` is LangGraph's namespace of
+    the step that runs the plan, which a resumed run shares with the one before.
+    """
+
+    run_id: str = ""
+    place: str = ""
+    messages: Sequence[BaseMessage] = ()
+    answer: str | None = None
+
+    def take(self) -> tuple[Sequence[BaseMessage], str | None]:
+        """The last words, which are then forgotten: the next attempt has its own."""
+        taken = self.messages, self.answer
+        self.messages, self.answer = (), None
+        return taken
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptTrace:
+    """An attempt that has ended.
+
+    Args:
+        trace_id: 32 hexadecimal digits; the same whenever the same attempt is told again; see `trace_id`.
+        run_id: of the run, or empty.
+        thread_id: of the thread, or empty.
+        subtask: its id, or empty for a worker that ran alone.
+        worker: its name.
+        worker_version: of its wording; see `Worker.version`.
+        tier: where the attempt ran.
+        model: the name of the tier's model.
+        number: of the attempt in its subtask, from 1.
+        decision: why this tier; None where no router decided.
+        verdict: what came of it.
+        calls: of the model, with their tool calls.
+        value: the worker's output as JSON, or None.
+        messages: the prompt of the last call.
+        answer: the model's last text; None if there is none.
+        checks: which checks held; one that was not reached is not there.
+        usd: what the calls cost; None on a tier without a price.
+        logprobs: summary of the answer's log-probabilities; nothing fills it yet.
+        created_at: when the attempt ended.
+    """
+
+    trace_id: str
+    run_id: str
+    thread_id: str
+    subtask: str
+    worker: str
+    worker_version: str
+    tier: str
+    model: str
+    number: int
+    decision: DecisionRecord | None
+    verdict: Verdict
+    calls: Sequence[Call]
+    value: Any
+    messages: Sequence[BaseMessage]
+    answer: str | None
+    checks: Mapping[str, bool]
+    usd: float | None
+    logprobs: Mapping[str, float] | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunTrace:
+    """Where a run stands. Told when it begins, or goes on, and when it ends; the last word counts.
+
+    Args:
+        run_id: of the run.
+        thread_id: of the thread, or empty.
+        task: what the user asked.
+        outcome: how it ended, or `running`.
+        detail: what is missing, or what went wrong.
+        ledger: what it cost, once it has ended.
+        versions: of Stellwerk, LangGraph and the workers.
+        started_at: when the task arrived.
+        updated_at: when this was told.
+    """
+
+    run_id: str
+    thread_id: str
+    task: str
+    outcome: RunOutcome
+    detail: str | None = None
+    ledger: LedgerRecord | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started_at: datetime
+    updated_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class TraceSink(Protocol):
+    """Takes traces. It must return at once: the run waits for it."""
+
+    def attempt(self, trace: AttemptTrace, /) -> None:
+        """An attempt has ended."""
+        ...
+
+    def run(self, trace: RunTrace, /) -> None:
+        """A run has begun, goes on, or has ended."""
+        ...
+
+
+class StoredAttempt(TypedDict):
+    """A trace as it is read back. `prompt` is in the form of the OpenAI chat API.
+
+    `prompt_hash` and `answer_hash` are there, in hexadecimal, where only hashes are kept.
+    """
+
+    trace_id: str
+    run_id: str
+    thread_id: str
+    subtask: str
+    worker: str
+    worker_version: str
+    tier: str
+    model: str
+    number: int
+    decision: DecisionRecord | None
+    accepted: bool
+    reason: str | None
+    detail: str | None
+    checks: dict[str, bool]
+    content: Literal["full", "hash", "none"]
+    prompt: list[dict[str, Any]] | None
+    answer: str | None
+    prompt_hash: str | None
+    answer_hash: str | None
+    value: Any
+    tools: list[dict[str, Any]]
+    calls: list[dict[str, Any]]
+    input: int
+    cached: int
+    output: int
+    usd: float | None
+    seconds: float
+    logprobs: dict[str, float] | None
+    created_at: datetime
+
+
+class StoredRun(TypedDict):
+    """A run as it is read back."""
+
+    run_id: str
+    thread_id: str
+    task: str | None
+    task_hash: str | None
+    outcome: RunOutcome
+    detail: str | None
+    ledger: LedgerRecord | None
+    wall_seconds: float | None
+    versions: dict[str, str]
+    started_at: datetime
+    updated_at: datetime
+
+
+class StoredFeedback(TypedDict):
+    """What somebody said of an attempt, or of a run; the other id is None."""
+
+    trace_id: str | None
+    run_id: str | None
+    thread_id: str
+    score: float | None
+    label: str | None
+    comment: str | None
+    who: str | None
+    created_at: datetime
+
+
+def trace_id(thread_id: str, run_id: str, place: str, subtask: str, number: int) -> str:
+    """The id of an attempt: the same for one that a resumed run comes upon again.
+
+    Args:
+        thread_id: of the thread.
+        run_id: of the run.
+        place: see `Exchange`.
+        subtask: its id.
+        number: of the attempt in its subtask.
+    """
+    parts = "".join(f"{len(part)}:{part}" for part in (thread_id, run_id, place, subtask, str(number)))
+    return hashlib.blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def tool_uses(calls: Sequence[Call]) -> list[ToolUse]:
+    """The tool calls of an attempt."""
+    return [use for call in calls for use in call.get("tools", ())]

@@ -1,0 +1,231 @@
+import json
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from sqlalchemy import create_engine, update
+from typer.testing import CliRunner, Result
+
+from stellwerk.cli import app
+from stellwerk.graphs import create_orchestrator
+from stellwerk.persistence.saver import SQLAlchemySaver
+from stellwerk.persistence.schema.checkpoints import checkpoints
+from stellwerk.persistence.schema.columns import digest
+from stellwerk.persistence.traces import TraceStore
+from tests.fakes import ladder, make, plan, values, worker
+from tests.persistence.conftest import SERVERS, database
+from tests.persistence.traces import attempt, run
+
+OLD = datetime.now(UTC) - timedelta(days=40)
+
+
+def stellwerk(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(arguments), input=stdin)
+
+
+def stellwerk_json(*arguments: str) -> Any:
+    result = stellwerk(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def graph(saver: SQLAlchemySaver) -> Any:
+    return create_orchestrator([worker()], ladder(make, make), synthesizer="join").compile(checkpointer=saver)
+
+
+def config(thread: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread}}
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with database(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def filled(shared_url: str) -> str:
+    """A database with two old threads and a new one, and an old and a new attempt."""
+    with SQLAlchemySaver.from_url(shared_url) as saver:
+        for thread in ("old", "older", "new"):
+            given = {"task": "Do it", "plan": plan(a="", b="a"), "documents": ["Revenue was 5. " * 50]}
+            graph(saver).invoke(given, config(thread), durability="sync")
+    engine = create_engine(shared_url)
+    with engine.begin() as connection:
+        for thread in ("old", "older"):
+            moved = update(checkpoints).where(checkpoints.c.thread == digest(thread)).values(saved_at=OLD)
+            connection.execute(moved)
+    engine.dispose()
+    with TraceStore.from_url(shared_url) as store:
+        store.attempt(attempt(1, created_at=OLD))
+        store.attempt(attempt(2, created_at=datetime.now(UTC)))
+        store.run(run("old run", started_at=OLD, updated_at=OLD))
+        store.run(run("new run", started_at=datetime.now(UTC), updated_at=datetime.now(UTC)))
+        store.add_feedback(attempt(1).trace_id, score=1)
+        store.add_feedback(attempt(2).trace_id, score=2)
+        store.add_feedback("old run", score=3)
+        store.add_feedback("new run", score=4)
+    return shared_url
+
+
+def count(url: str) -> dict[str, int]:
+    with SQLAlchemySaver.from_url(url) as saver:
+        return {thread: sum(1 for _ in saver.list(config(thread))) for thread in ("old", "older", "new")}
+
+
+def test_upgrade_makes_the_tables(shared_url: str) -> None:
+    result = stellwerk("db", "upgrade", "--database", shared_url)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "the database is of version 0004\n"
+    assert stellwerk("db", "upgrade", "--database", shared_url).exit_code == 0
+
+
+def test_upgrade_makes_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "runs.sqlite"
+    assert stellwerk("db", "upgrade", "--database", str(path)).exit_code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_stats(filled: str) -> None:
+    found = stellwerk_json("db", "stats", "--threads", "2", "--database", filled)
+    rows = {table["table"]: table["rows"] for table in found["tables"]}
+    assert (rows["stellwerk_attempts"], rows["stellwerk_feedback"]) == (2, 4)
+    assert rows["stellwerk_checkpoints"] == sum(count(filled).values()) > 0
+    assert all(table["bytes"] > 0 for table in found["tables"])
+    assert found["bytes"] >= sum(table["bytes"] for table in found["tables"])
+    assert len(found["threads"]) == 2
+    assert found["threads"][0]["bytes"] >= found["threads"][1]["bytes"] > 750
+    shown = stellwerk("db", "stats", "--database", filled).stdout
+    assert "stellwerk_checkpoints" in shown
+    assert found["method"] in shown
+
+
+def test_a_dry_run_deletes_nothing(filled: str) -> None:
+    before = count(filled)
+    outcome = stellwerk_json("db", "prune", "--older-than", "30d", "--dry-run", "--database", filled)
+    assert outcome == {
+        "threads": 2,
+        "checkpoints": before["old"] + before["older"],
+        "bytes": outcome["bytes"],
+        "traces": 2,
+        "dry_run": True,
+    }
+    assert outcome["bytes"] > 1500
+    assert count(filled) == before
+
+
+def test_prune_deletes_old_threads_and_traces(filled: str) -> None:
+    before = count(filled)
+    outcome = stellwerk_json("db", "prune", "--older-than", "30d", "--yes", "--database", filled)
+    assert (outcome["pruned_threads"], outcome["deleted_traces"], outcome["failed"]) == (2, 2, {})
+    assert count(filled) == {"old": 0, "older": 0, "new": before["new"]}
+    with TraceStore.from_url(filled) as store:
+        assert [found["subtask"] for found in store.attempts()] == ["2"]
+        assert [found["run_id"] for found in store.runs()] == ["new run"]
+        assert {said["score"] for said in store.feedback()} == {2.0, 4.0}
+    again = stellwerk_json("db", "prune", "--older-than", "30d", "--yes", "--database", filled)
+    assert (again["threads"], again["traces"]) == (0, 0)
+
+
+def test_prune_to_the_latest_keeps_what_a_thread_needs_to_go_on(filled: str) -> None:
+    arguments = ("db", "prune", "--older-than", "4w", "--keep-latest", "--keep-traces", "--yes")
+    outcome = stellwerk_json(*arguments, "--database", filled)
+    assert (outcome["pruned_threads"], outcome["traces"], outcome["deleted_traces"]) == (2, 0, 0)
+    found = count(filled)
+    assert found["old"] == found["older"] == 1 < found["new"]
+    with SQLAlchemySaver.from_url(filled) as saver:
+        assert set(values(graph(saver).get_state(config("old")).values)) == {"a", "b"}
+        output = graph(saver).invoke({"task": "More", "plan": plan(c="")}, config("old"))
+        assert set(values(output)) == {"c"}
+    with TraceStore.from_url(filled) as store:
+        assert sum(1 for _ in store.attempts()) == 2
+    again = stellwerk_json(*arguments, "--database", filled)
+    assert again["threads"] == 0  # of "older" the latest is all there is, and "old" has gone on
+
+
+def test_prune_asks_first(filled: str) -> None:
+    before = count(filled)
+    refused = stellwerk("db", "prune", "--older-than", "30d", "--database", filled, stdin="n\n")
+    assert refused.exit_code == 1
+    assert "to delete: 2 threads with" in refused.stderr
+    assert count(filled) == before
+    assert stellwerk("db", "prune", "--older-than", "30d", "--database", filled, stdin="y\n").exit_code == 0
+    assert count(filled)["old"] == 0
+
+
+def test_a_thread_that_cannot_be_read_keeps_no_other(filled: str) -> None:
+    engine = create_engine(filled)
+    with engine.begin() as connection:
+        spoilt = update(checkpoints).where(checkpoints.c.thread == digest("old"))
+        connection.execute(spoilt.values(type="unknown"))
+    engine.dispose()
+    result = stellwerk(
+        "db", "prune", "--older-than", "30d", "--keep-latest", "--yes", "--json", "--database", filled
+    )
+    assert result.exit_code == 1
+    outcome = json.loads(result.stdout)
+    assert (outcome["pruned_threads"], list(outcome["failed"])) == (1, ["old"])
+
+
+@pytest.mark.parametrize("age", ["30", "-1d", "soon", "", "1y"])
+def test_an_age_that_is_none(age: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    stellwerk("db", "upgrade", "--database", str(path))
+    result = stellwerk("db", "prune", f"--older-than={age}", "--database", str(path))
+    assert result.exit_code == 2
+    assert "such as 30d" in result.stderr
+
+
+@pytest.mark.parametrize("line", ["db stats", "traces list", "db prune --older-than 1d"])
+def test_a_database_that_is_not_there(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    result = stellwerk(*line.split(), "--database", str(path))
+    assert result.exit_code == 2
+    assert result.stderr == f"stellwerk: there is no database {path}; give another with --database\n"
+    assert not path.exists()
+    gone = stellwerk(*line.split(), "--database", "postgresql://postgres@127.0.0.1:9/test")
+    assert gone.exit_code == 1
+    assert "failed" in gone.stderr
+
+
+# Traces
+
+
+def test_traces_list(filled: str) -> None:
+    found = stellwerk_json("traces", "list", "--database", filled)
+    assert [row["subtask"] for row in found] == ["2", "1"]
+    shown = stellwerk("traces", "list", "--worker", "extract", "-n", "1", "--database", filled).stdout
+    assert found[0]["trace_id"] in shown
+    assert found[1]["trace_id"] not in shown
+    since = datetime.now(UTC) - timedelta(days=1)
+    recent = stellwerk_json("traces", "list", "--since", f"{since:%Y-%m-%d}", "--database", filled)
+    assert [row["subtask"] for row in recent] == ["2"]
+    assert stellwerk_json("traces", "list", "--rejected", "--database", filled) == []
+
+
+def test_traces_export(filled: str, tmp_path: Path) -> None:
+    for name in ("traces.parquet", "traces.jsonl"):
+        path = tmp_path / name
+        outcome = stellwerk_json("traces", "export", str(path), "--database", filled)
+        assert outcome == {"path": str(path), "written": 2, "left_out": 0}
+        assert path.stat().st_size > 0
+    odd = stellwerk("traces", "export", str(tmp_path / "traces.csv"), "--database", filled)
+    assert odd.exit_code == 2
+    assert "--format" in odd.stderr
+
+
+def test_traces_feedback(filled: str) -> None:
+    name = attempt(2).trace_id
+    arguments = ("--label", "wrong", "--comment", "it is six", "--who", "ada")
+    assert stellwerk("traces", "feedback", name, *arguments, "--database", filled).exit_code == 0
+    said = stellwerk_json("traces", "feedback", name, "--database", filled)
+    assert [(one["label"], one["score"]) for one in said] == [("wrong", None), (None, 2.0)]
+    shown = stellwerk("traces", "feedback", name, "--database", filled).stdout
+    assert "ada  wrong  it is six" in shown
+    unknown = stellwerk("traces", "feedback", "nothing", "--score", "1", "--database", filled)
+    assert unknown.exit_code == 2
+    assert "no attempt and no run has the id 'nothing'" in unknown.stderr

@@ -1,0 +1,39 @@
+"""Databases that are migrated at once in one process do not meet in Alembic's globals."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from stellwerk.persistence.database import AsyncDatabase, Database
+from tests.persistence.conftest import database
+
+
+def test_threads_migrate_databases_side_by_side(tmp_path: Path) -> None:
+    databases = [Database.from_url(tmp_path / f"{number}.sqlite") for number in range(8)]
+    start = threading.Barrier(len(databases))
+    failed: list[BaseException] = []
+
+    def setup(database: Database) -> None:
+        start.wait()
+        try:
+            database.setup()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=setup, args=(one,)) for one in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in databases:
+        one.close()
+    assert failed == []
+
+
+async def test_one_event_loop_migrates_databases_side_by_side(tmp_path: Path) -> None:
+    with database("postgresql", tmp_path) as first, database("mariadb", tmp_path) as second:
+        databases = [AsyncDatabase.from_url(first), AsyncDatabase.from_url(second)]
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(one.setup() for one in databases))
+        for one in databases:
+            await one.close()
