@@ -16,17 +16,26 @@ if TYPE_CHECKING:
     from stellwerk.errors import (
         ConfigurationError,
         ContextOverflowError,
+        DatabaseError,
         DocumentError,
         ExpressionError,
         InputError,
+        LeaseError,
         MissingExtraError,
         ModelFileError,
         PlanError,
+        RunCancelledError,
         StellwerkError,
         TierError,
+        UntrustedDataError,
     )
     from stellwerk.graphs import Orchestrator, create_orchestrator, create_worker_graph
     from stellwerk.outcome import Attempt
+    from stellwerk.persistence.runs import AsyncRunStore, RunStore
+    from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
+    from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
+    from stellwerk.persistence.store import AsyncSQLAlchemyStore, SQLAlchemyStore
+    from stellwerk.persistence.traces import TraceStore
     from stellwerk.plan import Plan, Subtask
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
@@ -44,12 +53,16 @@ if TYPE_CHECKING:
     __version__ = version("stellwerk")
 
 __all__ = [
+    "AsyncRunStore",
+    "AsyncSQLAlchemySaver",
+    "AsyncSQLAlchemyStore",
     "Attempt",
     "Brief",
     "Budget",
     "ChatLlamaCpp",
     "ConfigurationError",
     "ContextOverflowError",
+    "DatabaseError",
     "Decision",
     "Document",
     "DocumentError",
@@ -58,6 +71,7 @@ __all__ = [
     "Fixed",
     "InputError",
     "Ladder",
+    "LeaseError",
     "MissingExtraError",
     "ModelFileError",
     "Orchestrator",
@@ -65,11 +79,19 @@ __all__ = [
     "PlanError",
     "Price",
     "Router",
+    "RunCancelledError",
+    "RunStore",
+    "SQLAlchemySaver",
+    "SQLAlchemyStore",
     "SmallestFirst",
     "StellwerkError",
+    "StrictEncryptedSerializer",
+    "StrictSerializer",
     "Subtask",
     "Tier",
     "TierError",
+    "TraceStore",
+    "UntrustedDataError",
     "Worker",
     "__version__",
     "calculate_worker",
@@ -88,6 +110,9 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted, given `__getattr__`
     _HOME = {
+        "AsyncRunStore": "persistence.runs",
+        "AsyncSQLAlchemySaver": "persistence.saver",
+        "AsyncSQLAlchemyStore": "persistence.store",
         "Attempt": "outcome",
         "Brief": "worker",
         "Budget": "budget",
@@ -101,9 +126,15 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Plan": "plan",
         "Price": "tiers.tier",
         "Router": "routers.router",
+        "RunStore": "persistence.runs",
+        "SQLAlchemySaver": "persistence.saver",
+        "SQLAlchemyStore": "persistence.store",
         "SmallestFirst": "routers.smallest_first",
+        "StrictEncryptedSerializer": "persistence.serde",
+        "StrictSerializer": "persistence.serde",
         "Subtask": "plan",
         "Tier": "tiers.tier",
+        "TraceStore": "persistence.traces",
         "Worker": "worker",
         "calculate_worker": "workers.calculate",
         "classify_worker": "workers.classify",
