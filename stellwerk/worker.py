@@ -75,6 +75,7 @@ class Worker:
     checks: tuple[Check, ...] = ()
     finish: Finish | None = None
     narrow: Callable[[Schema, Brief], Schema] | None = None
+    claims: Callable[[Brief], bool] | None = None
     repairs: int = 1
     max_tokens: int = 512
     tools: tuple[BaseTool, ...] = ()

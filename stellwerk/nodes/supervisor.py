@@ -21,7 +21,7 @@ from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import MAX_INSTRUCTION, Plan, Subtask
 from stellwerk.tiers.tier import Request, Tier
-from stellwerk.worker import Schema, Worker
+from stellwerk.worker import Brief, Schema, Worker
 
 _OUTLINE = 240  # characters of each document that the planner sees; the workers read them whole
 # What a question says that is about the results of others. Without such a word the documents answer it, and a
@@ -180,7 +180,7 @@ def _plan(
                 HumanMessage(f"That plan was refused: {error}\nPlan:"),
             ]
         else:
-            return plan, calls, ""
+            return _claimed(plan, workers, documents), calls, ""
     single = Subtask(id="task", worker=fallback, instruction=task)
     return Plan(subtasks=(single,)), calls, problem
 
@@ -271,6 +271,19 @@ def _expand(text: str, lines: Sequence[str]) -> Any:
             if instruction in lines and instruction.endswith("?") and not _OF_RESULTS.search(instruction):
                 subtask["depends_on"] = []
     return draft
+
+
+def _claimed(plan: Plan, workers: Mapping[str, Worker], documents: Sequence[Document]) -> Plan:
+    """The plan, with each question given to the worker that claims it."""
+    subtasks = []
+    for subtask in plan.subtasks:
+        if workers[subtask.worker].claims is not None and not subtask.depends_on:
+            brief = Brief(instruction=subtask.instruction, documents=documents, inputs={})
+            claimants = [name for name, w in workers.items() if w.claims is not None and w.claims(brief)]
+            if len(claimants) == 1:
+                subtask = subtask.model_copy(update={"worker": claimants[0]})
+        subtasks.append(subtask)
+    return Plan(subtasks=tuple(subtasks))
 
 
 def _left_out(lines: Sequence[str], text: str) -> list[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from stellwerk.errors import ExpressionError
 from stellwerk.worker import Brief, Example, Schema, Worker
+from stellwerk.workers.claims import claims
 from stellwerk.workers.create import create_worker
 from stellwerk.workers.expression import evaluate, numbers_in
+from stellwerk.workers.functions import Function, functions_of
 from stellwerk.workers.grounding import cells_of, off_the_mark
 from stellwerk.workers.quotes import mentions
 from stellwerk.workers.scale import Scale as Unit
@@ -39,40 +41,8 @@ _RANGE = re.compile(
 )
 _IN_PERCENT = re.compile(r"\b(?:percent_change|share)\s*\(|\*\s*100\b")
 _ORDERED = re.compile(r"^\s*(percent_change|change)\s*\(([^(),]*(?:,\d{3})*[^(),]*),\s+([^()]*)\)\s*$")
-_CONSTANTS = {Decimal(number) for number in (0, 1, 2, 3, 4, 5, 6, 10, 12, 100, 365)}
-
-Function = Literal["change", "percent_change", "average", "sum", "share", "ratio", "count"]
 _OF_TWO = ("change", "percent_change", "share", "ratio")
-
-# What a job's words say of the function. The first that is said is the outermost: 'the change in average
-# prices' is a change. 'Total' and 'number of' are part of many a row's name, and count if nothing else does.
-_PERCENT = r"(?:percent(?:age)?s?|per\s+cent|%)"
-_CHANGE = r"(?:change|increase|decrease|growth|drop|decline|rise|difference)"
-_SAYS: dict[Function, re.Pattern[str]] = {
-    "average": re.compile(r"\b(?:averages?|mean)\b", re.I),
-    "percent_change": re.compile(
-        rf"{_PERCENT}\s+(?:point\s+)?(?:\w+\s+)?{_CHANGE}|\bby\s+(?:what|how\s+many|how\s+much)\s+{_PERCENT}"
-        rf"|growth\s+rate"
-        rf"|\bwhat\s+{_PERCENT}\b[^.?]{{0,120}}\b(?:change|increase|decrease|grow|rise|fall|decline|drop)"
-        rf"|\b(?:change|increased?|decreased?|grew|fell|rose)\b[^.?]{{0,120}}\bin\s+{_PERCENT}\W*$",
-        re.I,
-    ),
-    "share": re.compile(
-        rf"\bas\s+an?\s+{_PERCENT}|\bproportions?\b|{_PERCENT}\s+(?:of|constitut)|\bwhat\s+{_PERCENT}\b"
-        r"|\bshare\s+of\b",
-        re.I,
-    ),
-    "ratio": re.compile(r"\bratio\b", re.I),
-    "change": re.compile(
-        rf"\b(?:{_CHANGE}s?|increased|decreased"
-        r"|how\s+(?:much|many)\s+(?:more|less|fewer|higher|lower|greater|larger|smaller))\b",
-        re.I,
-    ),
-}
-_SAYS_LAST: dict[Function, re.Pattern[str]] = {
-    "sum": re.compile(r"\b(?:total|sum|combined|altogether|aggregate|together)\b", re.I),
-    "count": re.compile(r"\b(?:how\s+many|number\s+of)\b", re.I),
-}
+_CONSTANTS = {Decimal(number) for number in (0, 1, 2, 3, 4, 5, 6, 10, 12, 100, 365)}
 
 _PROMPT = """\
 Say how the answer to the job is computed. Do not compute it.
@@ -156,6 +126,7 @@ def calculate_worker(name: str = "calculate") -> Worker:
         checks=(figures_are_in_the_source, figures_fit_the_job),
         finish=compute,
         narrow=_narrow,
+        claims=claims("calculate"),
         max_tokens=200,
     )
 
@@ -190,19 +161,6 @@ def compute(answer: Answer, brief: Brief) -> Calculation:
     except ArithmeticError as error:
         raise ExpressionError(f"{expression!r} is too large to be given to four decimals") from error
     return Calculation(value=f"{rounded + 0:f}", unit=unit, expression=expression, rows=rows)
-
-
-def functions_of(instruction: str) -> tuple[Function, ...]:
-    """The function that a job's words speak of; all of them where they speak of none."""
-    for patterns in (_SAYS, _SAYS_LAST):
-        said = {
-            match.start(): function
-            for function, pattern in reversed(patterns.items())
-            if (match := pattern.search(instruction))
-        }
-        if said:
-            return (said[min(said)],)
-    return get_args(Function)
 
 
 def _settled(tables: Grid, instruction: str, functions: Sequence[Function]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ def create_worker(
     checks: Sequence[Check] = (),
     finish: Finish | None = None,
     narrow: Callable[[Schema, Brief], Schema] | None = None,
+    claims: Callable[[Brief], bool] | None = None,
     repairs: int = 1,
     max_tokens: int = 512,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
@@ -48,6 +49,8 @@ def create_worker(
         checks: each gets the result and the brief, and returns None or what is wrong.
         finish: turns the answer into the worker's result; raising rejects the attempt.
         narrow: makes the JSON schema stricter for one brief.
+        claims: whether a job is surely this worker's, without asking a model; a planner's choice among
+            workers that make claims is put right by them.
         repairs: how often a rejected answer may be mended on the same tier.
         max_tokens: of an answer.
         tools: what the model may call before it answers: LangChain tools, or functions with types and a
@@ -87,6 +90,7 @@ def create_worker(
         checks=tuple(checks),
         finish=finish,
         narrow=narrow,
+        claims=claims,
         repairs=repairs,
         max_tokens=max_tokens,
         tools=as_tools(name, tools),

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.worker import Brief, Example, Worker
+from stellwerk.workers.claims import claims
 from stellwerk.workers.create import create_worker
 from stellwerk.workers.grounding import cells_of, off_the_mark
 from stellwerk.workers.quotes import find_quote, mentions, numbers
@@ -81,6 +82,7 @@ def extract_worker(fields: type[BaseModel] | None = None, *, name: str = "extrac
             examples=EXAMPLES,
             checks=(figures_fit_the_job,),
             finish=find_spans,
+            claims=claims("extract"),
             max_tokens=256,
         )
     if not fields.model_fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from stellwerk.worker import Brief, Example, Schema, Worker
+from stellwerk.workers.claims import claims
 from stellwerk.workers.comparison import comparison_of
 from stellwerk.workers.create import create_worker
 from stellwerk.workers.extract import Facts, line_at
@@ -55,6 +56,7 @@ def look_up_worker(name: str = "look_up") -> Worker:
         examples=EXAMPLES,
         finish=read,
         narrow=_narrow,
+        claims=claims("look_up"),
         max_tokens=200,
     )
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -286,3 +287,23 @@ def test_the_planner_is_the_largest_tier_unless_told(sync: bool) -> None:
     output = run(graph, {"task": "Do it"}, sync=sync)
     assert output["failure"] is None
     assert (small.calls, large.calls) == (2, 1)
+
+
+def test_a_worker_that_claims_a_job_gets_it_unless_it_waits_for_results(sync: bool) -> None:
+    claiming = [
+        replace(worker("look"), claims=lambda brief: "look" in brief.instruction),
+        replace(worker("make"), claims=lambda brief: "make" in brief.instruction),
+        worker("write"),
+    ]
+    asked = [
+        (subtask("a", worker="make"), "look it up"),
+        (subtask("b", worker="write"), "look at it"),
+        (subtask("c", "a", worker="make"), "look again"),
+        (subtask("d", worker="look"), "look and make"),
+    ]
+    rows = [{**row, "instruction": f"{row['instruction']} {words}"} for row, words in asked]
+    draft = {"subtasks": rows}
+    planner = Tier(name="planner", model=Scripted(reply=in_turn(json.dumps(draft))))
+    graph = create_orchestrator(claiming, ladder(make), planner=planner, synthesizer="join").compile()
+    output: dict[str, Any] = run(graph, {"task": "Do it"}, sync=sync)
+    assert [row["worker"] for row in output["final_plan"]["subtasks"]] == ["look", "write", "make", "look"]

@@ -6,7 +6,8 @@ import pytest
 
 from stellwerk.nodes.verify import judge
 from stellwerk.worker import Brief
-from stellwerk.workers.calculate import calculate_worker, functions_of
+from stellwerk.workers.calculate import calculate_worker
+from stellwerk.workers.functions import functions_of
 
 SOURCE = "\n".join(
     [
