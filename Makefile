@@ -14,7 +14,7 @@ FAST := not server and not model
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test test-fast test-all test-wheel test-oldest models lint format types imports studio \
-	bench-tatqa bench-overhead clean
+	bench-tatqa bench-overhead bench-persistence kills clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,12 @@ bench-tatqa: $(VENV)/.installed-dev  ## Measure quality and cost on TAT-QA; STEL
 
 bench-overhead: $(VENV)/.installed-dev  ## Measure what running a subtask costs by itself, beside plain LangGraph; no model
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
+
+bench-persistence: $(VENV)/.installed-dev  ## Measure checkpointers beside LangGraph's own, on SQLite and PostgreSQL; no model
+	$(BIN)/python -m benchmarks.persistence $(ARGS)
+
+kills: $(VENV)/.installed-dev  ## Kill runs 200 times with SIGKILL and resume them; ARGS='--url ...' names another database
+	$(BIN)/python -m tests.persistence.kills --kills 200 $(ARGS)
 
 clean:  ## Remove what was built and the environments of the checks; keeps .venv and the models
 	rm -rf dist build .venv-wheel .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

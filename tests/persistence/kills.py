@@ -302,17 +302,18 @@ def kill_setups(url: str, wanted: int, folder: Path, seed: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--url", required=True)
+    parser.add_argument("--url", help="default: a SQLite file in a temporary folder")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--setups", type=int, default=0, help="DROPS all tables, so many times")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        setups = kill_setups(options.url, options.setups, Path(folder), options.seed)
-        found = kill_runs(options.url, options.kills, Path(folder), options.seed, progress=True)
+        url = options.url or f"sqlite:///{folder}/kills.sqlite"
+        setups = kill_setups(url, options.setups, Path(folder), options.seed)
+        found = kill_runs(url, options.kills, Path(folder), options.seed, progress=True)
     report = {
-        "database": options.url.partition(":")[0],
+        "database": url.partition(":")[0],
         "seed": options.seed,
         "kills_of_setup": setups,
         **found,
