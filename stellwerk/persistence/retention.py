@@ -17,7 +17,7 @@ from stellwerk.persistence import checkpoint_units, trace_units
 from stellwerk.persistence.checkpoint_codec import Codec
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
-from stellwerk.persistence.schema.columns import text
+from stellwerk.persistence.schema.columns import microseconds, moment, text
 from stellwerk.persistence.schema.traces import attempts, runs
 
 _PAGE = 500  # threads, or rows, at a time
@@ -213,7 +213,7 @@ def _old_threads(
     query = select(c.thread, func.count(), func.count(c.ns.distinct())).group_by(c.thread)
     if after is not None:
         query = query.where(c.thread > after)
-    query = query.having(func.max(c.saved_at) < before).order_by(c.thread).limit(_PAGE)
+    query = query.having(func.max(c.saved_at) < microseconds(before)).order_by(c.thread).limit(_PAGE)
     found = []
     for thread, count, namespaces in connection.execute(query).all():
         # With nothing but a latest checkpoint in each namespace, there is nothing to prune.
@@ -251,7 +251,7 @@ def _prune(connection: Connection, codec: Codec, thread: bytes, before: datetime
 def _extent(connection: Connection, thread: bytes) -> tuple[int, datetime | None]:
     c = checkpoints.c
     row = connection.execute(select(func.count(), func.max(c.saved_at)).where(c.thread == thread)).one()
-    return int(row[0]), row[1]
+    return int(row[0]), None if row[1] is None else moment(row[1])
 
 
 def _thread_id(connection: Connection, thread: bytes) -> str:

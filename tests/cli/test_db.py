@@ -14,7 +14,7 @@ from stellwerk.cli import app
 from stellwerk.graphs import create_orchestrator
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import checkpoints
-from stellwerk.persistence.schema.columns import digest
+from stellwerk.persistence.schema.columns import digest, microseconds
 from stellwerk.persistence.traces import TraceStore
 from tests.fakes import ladder, make, plan, values, worker
 from tests.persistence.conftest import SERVERS, database
@@ -57,7 +57,7 @@ def filled(shared_url: str) -> str:
     engine = create_engine(shared_url)
     with engine.begin() as connection:
         for thread in ("old", "older"):
-            moved = update(checkpoints).where(checkpoints.c.thread == digest(thread)).values(saved_at=OLD)
+            moved = update(checkpoints).where(checkpoints.c.thread == digest(thread)).values(saved_at=microseconds(OLD))
             connection.execute(moved)
     engine.dispose()
     with TraceStore.from_url(shared_url) as store:

@@ -103,3 +103,13 @@ def key(name: str, value: str) -> bytes:
 def text(stored: bytes) -> str:
     """The text of a key."""
     return bytes(stored).decode("utf-8", "surrogatepass")
+
+
+def microseconds(moment: datetime) -> int:
+    """A moment as microseconds since 1970, UTC."""
+    return round(moment.timestamp() * 1_000_000)
+
+
+def moment(since_1970: int) -> datetime:
+    """The moment of so many microseconds."""
+    return datetime.fromtimestamp(since_1970 / 1_000_000, UTC)
