@@ -57,8 +57,8 @@ def filled(shared_url: str) -> str:
     engine = create_engine(shared_url)
     with engine.begin() as connection:
         for thread in ("old", "older"):
-            moved = update(checkpoints).where(checkpoints.c.thread == digest(thread)).values(saved_at=microseconds(OLD))
-            connection.execute(moved)
+            moved = update(checkpoints).where(checkpoints.c.thread == digest(thread))
+            connection.execute(moved.values(saved_at=microseconds(OLD)))
     engine.dispose()
     with TraceStore.from_url(shared_url) as store:
         store.attempt(attempt(1, created_at=OLD))
