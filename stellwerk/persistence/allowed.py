@@ -23,7 +23,7 @@ def allowed_names(types: Iterable[Allowed]) -> frozenset[tuple[str, ...]]:
     dicts and named tuples. A subclass that a field may hold as well has to be given by itself.
 
     Raises:
-        InputError: if one of them is neither a class nor (module, name).
+        InputError: if one is neither a class at the top of a module nor (module, name).
     """
     names: set[tuple[str, ...]] = set()
     for given in types:
@@ -38,6 +38,11 @@ def allowed_names(types: Iterable[Allowed]) -> frozenset[tuple[str, ...]]:
 
 
 def _name(cls: type) -> tuple[str, str]:
+    if "." in cls.__qualname__:  # it could be stored, and never read again
+        raise InputError(
+            f"{cls.__module__}.{cls.__qualname__} is defined inside of another, and a stored value names its "
+            "module and name only; move it to the top of its module"
+        )
     return cls.__module__, cls.__name__
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Select, and_, bindparam, false, or_, select, update
@@ -20,14 +20,13 @@ from stellwerk.persistence.checkpoint_codec import thread_key
 from stellwerk.persistence.clock import from_now, now
 from stellwerk.persistence.insert import insert_or_keep
 from stellwerk.persistence.lease import Lease
-from stellwerk.persistence.schema.columns import text
+from stellwerk.persistence.schema.columns import EVER, text
 from stellwerk.persistence.schema.runs import leases, runs
 
 Row = Any  # of SQLAlchemy's; its columns are those of the statement
 
 Status = Literal["running", "done", "failed", "interrupted", "cancelled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-_EVER = datetime(1970, 1, 1, tzinfo=UTC)  # the end of a lease that is free
 
 THREAD = leases.c.thread == bindparam("thread_")
 _MINE = and_(THREAD, leases.c.token == bindparam("token_"))
@@ -42,7 +41,7 @@ _TAKE = (
     )
 )
 _RENEW = update(leases).where(_MINE, leases.c.expires_at > now()).values(expires_at=from_now("ttl_"))
-_FREE = update(leases).where(_MINE).values(expires_at=_EVER)
+_FREE = update(leases).where(_MINE).values(expires_at=EVER)
 # A take-over waits until the transaction that reads this has ended; SQLite's holds the whole file.
 FENCE = select(leases.c.token).where(_MINE, leases.c.expires_at > now()).with_for_update(read=True)
 _LEASE = (
@@ -118,7 +117,7 @@ def claim(connection: Connection, wanted: Claim) -> Lease:
         # A holder that stands still in the middle of a write keeps its row locked, without an end there.
         connection.execute(sql("SET LOCAL lock_timeout = '10s'"))
     # First, so that there is a row to wait for: two that both find none would deadlock on InnoDB.
-    connection.execute(keep, {"thread": thread, "token": 0, "run": None, "holder": "", "expires_at": _EVER})
+    connection.execute(keep, {"thread": thread, "token": 0, "run": None, "holder": "", "expires_at": EVER})
     parameters = {
         "thread_": thread,
         "run_": run,
@@ -307,7 +306,7 @@ def _lost(thread_id: str, token: int, row: Row | None) -> str:
             f"thread {name} was taken over {holder} (token {row.token}, this one has {token}); "
             "nothing more is written here; claim it again to go on"
         )
-    if row.expires_at == _EVER:
+    if row.expires_at == EVER:
         return f"the lease of thread {name} was released (token {token}); claim it again to go on"
     return (
         f"the lease of thread {name} ended at {_at(row.expires_at)} without being renewed (token {token}); "

@@ -201,6 +201,12 @@ class StrictEncryptedSerializer(EncryptedSerializer):
         """
         return cls(_GCM(key), serde)
 
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """A type and encrypted bytes, in which the type stands again: the one outside could be changed."""
+        kind, payload = self.serde.dumps_typed(obj)
+        cipher, encrypted = self.cipher.encrypt(kind.encode() + b"\0" + payload)
+        return f"{kind}+{cipher}", encrypted
+
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """The object of a type and its encrypted bytes.
 
@@ -220,7 +226,10 @@ class StrictEncryptedSerializer(EncryptedSerializer):
             raise UntrustedDataError(
                 f"a stored value cannot be decrypted ({type(error).__name__}); is it the same key?"
             ) from error
-        return self.serde.loads_typed((inner, plain))
+        sealed, found, value = plain.partition(b"\0")
+        if not found or sealed.decode("utf-8", "replace") != inner:
+            raise UntrustedDataError(f"a stored value is marked {inner!r}, and was not encrypted as that")
+        return self.serde.loads_typed((inner, value))
 
     def with_msgpack_allowlist(self, extra_allowlist: Collection[Allowed]) -> Self:
         """As `StrictSerializer.with_msgpack_allowlist`."""

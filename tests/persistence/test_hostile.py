@@ -5,6 +5,7 @@ import contextlib
 import enum
 import json
 import operator
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -369,14 +370,13 @@ async def test_a_type_of_ones_own_is_refused_with_the_remedy(value: Any, sync: b
     assert (back, type(back)) == (value, type(value))
 
 
+@dataclass
+class Odd:
+    process: subprocess.Popen[bytes]
+    function: Callable[[], Inner]
+
+
 def test_what_is_allowed_is_what_fields_hold() -> None:
-    import subprocess
-
-    @dataclass
-    class Odd:
-        process: subprocess.Popen[bytes]
-        function: Callable[[], Inner]
-
     serde = StrictSerializer([Odd])
     with pytest.raises(UntrustedDataError, match="Popen"):
         serde.loads_typed(("msgpack", ormsgpack.packb(ext(2, "subprocess", "Popen", {"args": "true"}))))
@@ -485,7 +485,8 @@ def test_equal_values_look_unlike() -> None:
 
 def test_types_are_strict_under_encryption_as_well(tmp_path: Path) -> None:
     serde = sealed(KEY)
-    name, payload = serde.cipher.encrypt(ormsgpack.packb(attacks(tmp_path / "created")["os.system"]))
+    attack = ormsgpack.packb(attacks(tmp_path / "created")["os.system"])
+    name, payload = serde.cipher.encrypt(b"msgpack\0" + attack)
     with pytest.raises(UntrustedDataError, match=r"os\.system"):
         serde.loads_typed((f"msgpack+{name}", payload))
     with pytest.raises(UntrustedDataError, match=r"allow=\[Inner\]"):
@@ -512,3 +513,31 @@ def test_a_serializer_that_hands_out_nothing_of_another_thread(tmp_path: Path) -
             assert list(saver.list(at(name))) == []
         with create_engine(url).connect() as connection:
             assert connection.execute(select(checkpoints.c.thread)).first() is not None
+
+
+@pytest.mark.parametrize("claimed", ["null", "bytes", "bytearray", "msgpack"])
+def test_the_kind_of_an_encrypted_value_cannot_be_changed(claimed: str) -> None:
+    serde = sealed(KEY)
+    for value in (b"plain bytes", {"a": 1}, None):
+        kind, payload = serde.dumps_typed(value)
+        inner, cipher = kind.split("+")
+        if claimed == inner:
+            assert serde.loads_typed((kind, payload)) == value
+        else:
+            with pytest.raises(UntrustedDataError, match="was not encrypted as that"):
+                serde.loads_typed((f"{claimed}+{cipher}", payload))
+
+
+class Outer:
+    class Model(BaseModel):
+        number: int
+
+
+class Around(BaseModel):
+    inner: Outer.Model
+
+
+@pytest.mark.parametrize("allowed", [Outer.Model, Around])
+def test_a_class_that_could_never_be_read_again_is_not_allowed(allowed: type) -> None:
+    with pytest.raises(InputError, match=r"Outer\.Model is defined inside of another.*move it to the top"):
+        StrictSerializer([allowed])

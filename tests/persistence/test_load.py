@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, StateGraph
 from typing_extensions import TypedDict
 
-from stellwerk.errors import DatabaseError
+from stellwerk.errors import DatabaseError, InputError
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
 from tests.persistence.conftest import database
 from tests.persistence.kills import left_over
@@ -223,3 +224,29 @@ async def test_a_run_is_rolled_back(shared_url: str, sync: bool) -> None:
         assert await states(graph, "2") == copied
         await graph.ainvoke(start(2), at("1"))
         assert (await graph.aget_state(at("1"))).values["delta"] == right(2)
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "sqlite"])
+def test_of_two_copies_to_one_target_one_is_refused(backend: str, tmp_path: Path) -> None:
+    with database(backend, tmp_path) as url, SQLAlchemySaver.from_url(url) as saver:
+        for thread in ("a", "b"):
+            for number in range(20):
+                made = empty_checkpoint()
+                made["id"] = f"{thread}{number:03}"
+                saver.put({"configurable": {"thread_id": thread, "checkpoint_ns": ""}}, made, {}, {})
+        for target in map(str, range(8)):
+            start = threading.Barrier(2)
+
+            def copy(source: str, target: str = target, start: threading.Barrier = start) -> str:
+                start.wait()
+                try:
+                    saver.copy_thread(source, target)
+                except InputError:
+                    return ""
+                return source
+
+            with ThreadPoolExecutor(2) as pool:
+                won = [source for source in pool.map(copy, ("a", "b")) if source]
+            copied = [c.checkpoint["id"][0] for c in saver.list({"configurable": {"thread_id": target}})]
+            assert len(won) == 1
+            assert copied == won * 20

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import mysql
 
 from stellwerk.errors import InputError
 
+EVER = datetime(1970, 1, 1, tzinfo=UTC)  # the end of a lease that is free
 MAX_KEY = 255  # bytes; InnoDB's keys stop at 3,072 bytes in all
 
 metadata = MetaData()
