@@ -122,6 +122,11 @@ class VectorIndex:
         return packed
 
 
+def norm(vector: bytes) -> float:
+    """The length of a vector (Euclidean)."""
+    return math.hypot(*struct.unpack(f"<{len(vector) // 4}f", vector))
+
+
 @cache
 def _numpy() -> ModuleType | None:
     try:
