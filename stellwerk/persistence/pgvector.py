@@ -44,9 +44,10 @@ from stellwerk.persistence.vectors import norm
 logger = logging.getLogger(__name__)
 
 MAX_DIMS = 16_000  # of a vector of pgvector
-MAX_RANK = 1_000  # where a search for more of the nearest is exact
-_MORE = 1_000  # candidates beyond the rank, as in ties, before a search is exact
-_GROWTH = 8  # of the pages of a search with a filter
+MAX_PAGE = 1_000  # vectors to ask for; where more are needed, a search is exact
+_MORE = 1_000  # candidates beyond those, as in ties, before a search is exact
+_PLAIN, _FILTERED = 2, 8  # vectors to ask for first, for each item wanted
+_GROWTH = 8  # how many more to ask for next
 _OPERATORS = {"cosine": "<=>", "inner_product": "<#>", "l2": "<->"}
 _FIND = text(
     "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
@@ -104,23 +105,36 @@ def nearest(
         filter, many are equally near, or numbers are too large, or too many, for pgvector.
     """
     rank = limit + offset
-    if limit == 0 or len(query) // 4 > MAX_DIMS or not _counts(distance, norm(query)):
-        return [] if limit == 0 else None
-    # What a filter lets through is only known here; so ask for more of the nearest, until enough match.
-    page = rank * 4 if filter else rank
-    while page <= MAX_RANK:
+    if limit == 0:
+        return []
+    if len(query) // 4 > MAX_DIMS or not _counts(distance, norm(query)):
+        return None
+    # How many vectors the items have, and what a filter lets through, is known here only; so ask for more of
+    # the nearest, until enough items match.
+    page = rank * (_FILTERED if filter else _PLAIN)
+    while page <= MAX_PAGE:
         parameters = _parameters(distance, query, page) | {"now": now}
         rows = connection.execute(_candidates(schema, distance, tuple(prefix)), parameters).all()
-        if not rows or len(rows) > _most(page):
+        if not rows or len(rows) > page + _MORE:
             return None
-        found = {row.item: row for row in rows}
-        edge = sorted(row.farthest for row in found.values())[page - 1]
-        matching = {item: row for item, row in found.items() if matches(filter, load(row.value))}
-        farthest = sorted(row.farthest for row in matching.values())
-        if len(farthest) >= rank and farthest[rank - 1] <= edge:
-            return _ranked([row for row in rows if row.item in matching], scores)[offset:rank]
+        edge = sorted(row.farthest for row in rows)[page - 1]
+        rows = _matching(rows, filter)
+        farthest: dict[bytes, float] = {}
+        for row in rows:
+            farthest[row.item] = min(row.farthest, farthest.get(row.item, math.inf))
+        # Of what is farther than the edge, not every candidate was asked for.
+        if sum(away <= edge for away in farthest.values()) >= rank:
+            return _ranked(rows, scores)[offset:rank]
         page *= _GROWTH
     return None
+
+
+def _matching(rows: Sequence[Row], filter: Mapping[str, Any]) -> Sequence[Row]:
+    if not filter:
+        return rows
+    values = {row.item: row.value for row in rows}
+    matching = {item for item, value in values.items() if matches(filter, load(value))}
+    return [row for row in rows if row.item in matching]
 
 
 def _ranked(rows: Sequence[Row], scores: Scores) -> list[Found]:
@@ -138,11 +152,7 @@ def _counts(distance: str, length: float) -> bool:
     return (distance != "cosine" or length >= _SMALL) and length <= _LARGE
 
 
-def _most(rank: int) -> int:
-    return 4 * rank + _MORE  # rows, of which an item has as many as vectors
-
-
-def _parameters(distance: str, query: bytes, rank: int) -> dict[str, Any]:
+def _parameters(distance: str, query: bytes, page: int) -> dict[str, Any]:
     dims = len(query) // 4
     # How far a sum of `dims` products of 32 bits can be off, in relation to the sum of their amounts (Higham,
     # Accuracy and Stability of Numerical Algorithms, 3.1), and a little more for what is done with it.
@@ -152,60 +162,48 @@ def _parameters(distance: str, query: bytes, rank: int) -> dict[str, Any]:
             share *= 2.2
         case "inner_product":  # as the norms limit that sum of amounts
             share *= norm(query)
-    return {"query": query, "dims": dims, "share": share, "skipped": rank - 1, "most": _most(rank) + 1}
+    return {"query": query, "dims": dims, "share": share, "skipped": page - 1, "most": page + _MORE + 1}
 
 
 @lru_cache(maxsize=256)
 def _candidates(schema: str, distance: str, prefix: tuple[str, ...]) -> Select[Any]:
-    """Every item that may be among the nearest, with each of its vectors.
+    """Every vector that may be among so many nearest, which is the page, with its item.
 
-    An item is at least `nearest` and at most `farthest` away. Those that are at least as far as so many are
-    at most, which is the rank, are not among the nearest. Without so many items there are no candidates.
+    It is nearer than the farthest that the page may reach, given how far off each distance can be. There is
+    none where the page is not filled.
     """
     vector = _Vector(schema)
     # A query for itself, so that it is cast once, and not for each row.
     query = select(cast(bindparam("query", type_=Floats()), vector)).scalar_subquery()
     operator = f"OPERATOR({_quoted(schema)}.{_OPERATORS[distance]})"
-    measured: ColumnElement[float] = cast(vectors.c.vector, vector).op(operator, return_type=Double())(query)
+    away: ColumnElement[float] = cast(vectors.c.vector, vector).op(operator, return_type=Double())(query)
     fits: ColumnElement[bool] = vectors.c.dims == bindparam("dims", type_=Integer())
     whens: list[tuple[ColumnElement[bool], ColumnElement[float]]] = []
     if distance == "cosine":
-        whens = [(and_(fits, vectors.c.norm == 0), literal(1.0, Double())), (fits & _WELL, measured)]
+        whens = [(and_(fits, vectors.c.norm == 0), literal(1.0, Double())), (fits & _WELL, away)]
     else:
-        whens = [(and_(fits, vectors.c.norm <= _LARGE), measured)]
-    # With an offset, as PostgreSQL would measure twice otherwise.
-    rows = (
-        select(vectors.c.item, vectors.c.norm, case(*whens).label("away"))
+        whens = [(and_(fits, vectors.c.norm <= _LARGE), away)]
+    # Named twice below, so PostgreSQL makes it once, and measures each row once.
+    measured = (
+        select(vectors.c.item, vectors.c.path, vectors.c.norm, case(*whens).label("away"))
         .join(items, _PRESENT)
         .where(below(prefix), ALIVE)
-        .offset(0)
-        .subquery("measured")
+        .cte("measured")
     )
     off: ColumnElement[float] = bindparam("share", type_=Double())
     if distance != "cosine":
-        off *= rows.c.away if distance == "l2" else rows.c.norm
-    ranked = (
-        select(
-            rows.c.item,
-            func.min(func.coalesce(rows.c.away - off, -_INFINITE)).label("nearest"),
-            func.min(func.coalesce(rows.c.away + off, _INFINITE)).label("farthest"),
-        )
-        .group_by(rows.c.item)
-        .cte("ranked")
-    )
-    edge = (
-        select(ranked.c.farthest)
-        .order_by(ranked.c.farthest)
-        .limit(1)
-        .offset(bindparam("skipped", type_=Integer()))
-        .scalar_subquery()
-    )
+        off *= measured.c.away if distance == "l2" else measured.c.norm
+    nearest = func.coalesce(measured.c.away - off, -_INFINITE)
+    farthest = func.coalesce(measured.c.away + off, _INFINITE)
+    skipped, most = bindparam("skipped", type_=Integer()), bindparam("most", type_=Integer())
+    edge = select(farthest).order_by(farthest).limit(1).offset(skipped).scalar_subquery()
+    chosen = and_(vectors.c.item == measured.c.item, vectors.c.path == measured.c.path)
     return (
-        select(items, vectors.c.dims, vectors.c.vector, ranked.c.farthest)
-        .join(ranked, ranked.c.item == items.c.item)
-        .join(vectors, _PRESENT)
-        .where(ranked.c.nearest <= edge + _ROUNDED)
-        .limit(bindparam("most", type_=Integer()))
+        select(items, vectors.c.dims, vectors.c.vector, farthest.label("farthest"))
+        .join_from(measured, vectors, chosen)
+        .join(items, _PRESENT)
+        .where(nearest <= edge + _ROUNDED)
+        .limit(most)
     )
 
 
