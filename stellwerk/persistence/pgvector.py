@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import UserDefinedType
 
 from stellwerk.persistence.json_value import load
@@ -61,7 +62,7 @@ _CREATE = text("CREATE EXTENSION IF NOT EXISTS vector")
 # Norms between which no sum of squares of 32 bits overflows, or loses its digits as it comes close to 0.
 _SMALL, _LARGE = 1e-15, 1e18
 _ROUNDED = 3e-9  # scores are rounded to 9 digits, so that such distances may tie
-_INFINITE = literal(math.inf, Double())
+_INFINITE: ColumnElement[float] = literal(math.inf, Double())
 _WELL = vectors.c.norm.between(_SMALL, _LARGE)
 _PRESENT = and_(items.c.item == vectors.c.item, items.c.updated_at == vectors.c.updated_at)
 
@@ -82,7 +83,8 @@ def find(connection: Connection) -> str | None:
         if passes(error):
             raise
         logger.info("searches without pgvector, as the extension cannot be created: %s", error.orig)
-    return connection.scalar(_FIND)  # created here, or by another at the same time
+    schema = connection.scalar(_FIND)  # created here, or by another at the same time
+    return schema
 
 
 def nearest(
@@ -215,9 +217,11 @@ class _Vector(UserDefinedType[Any]):
     def __init__(self, schema: str) -> None:
         self.schema = schema
 
-    def get_col_spec(self, **_: Any) -> str:
-        """With its schema, which may not be on the search path."""
-        return f"{_quoted(self.schema)}.vector"
+
+@compiles(_Vector)
+def _named(type_: _Vector, compiler: Any, **_: Any) -> str:
+    # With its schema, which may not be on the search path, and with `%` as the driver needs it.
+    return f"{compiler.dialect.identifier_preparer.quote_identifier(type_.schema)}.vector"
 
 
 def _quoted(name: str) -> str:
