@@ -73,7 +73,7 @@ def find(connection: Connection) -> str | None:
     Returns:
         None where this database does without it.
     """
-    schema: str | None = connection.scalar(_FIND)
+    schema = _schema(connection)
     if schema is not None or not connection.scalar(_OFFERED):
         return schema
     try:
@@ -83,8 +83,12 @@ def find(connection: Connection) -> str | None:
         if passes(error):
             raise
         logger.info("searches without pgvector, as the extension cannot be created: %s", error.orig)
-    schema = connection.scalar(_FIND)  # created here, or by another at the same time
-    return schema
+    return _schema(connection)  # created here, or by another at the same time
+
+
+def _schema(connection: Connection) -> str | None:
+    found: list[str] = list(connection.execute(_FIND).scalars())
+    return found[0] if found else None
 
 
 def nearest(

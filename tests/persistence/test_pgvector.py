@@ -4,6 +4,7 @@ What is stored without it is the expectation: the same items on SQLite, which co
 """
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -220,14 +221,35 @@ def test_more_ties_than_are_worth_sending(postgresql: str, monkeypatch: pytest.M
         assert seen == ["pgvector", "exact"]
 
 
-def test_what_sums_of_32_bits_cannot_tell_apart(postgresql: str) -> None:
-    # Far from the origin: the products are of 1e8, and the difference is one.
+def test_a_product_that_32_bits_lose(postgresql: str) -> None:
     with stores(postgresql, "inner_product", 3) as (near, exact):
-        puts = [PutOp(("a",), str(n), {"v": f"10000 {n} -10000"}) for n in range(100)]
+        puts = [PutOp(("a",), str(n), {"v": "0 1 0"}) for n in range(50)]
+        puts.append(PutOp(("a",), "best", {"v": "10000 3.5 -10000"}))  # 1e8 + 3.5 - 1e8
         for store in (near, exact):
             store.batch(puts)
-        found = same(near, exact, SearchOp((), None, 5, 0, "10000 1 10000"))
-    assert [key for _, key, *_ in found] == ["99", "98", "97", "96", "95"]
+        with asked(near) as seen:
+            found = same(near, exact, SearchOp((), None, 1, 0, "10000 1 10000"))
+        assert [key for _, key, *_ in found] == ["best"]
+        assert seen == ["pgvector"]
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_distances_that_32_bits_cannot_tell_apart(postgresql: str, distance: str) -> None:
+    # All items are as far from the query, but for the last bits of their numbers.
+    random = Random(3)
+    query = [1.0] + [0.0] * 31
+    with stores(postgresql, distance, 32) as (near, exact):
+        puts = []
+        for n in range(300):
+            across = [random.gauss(0, 1) for _ in range(31)]
+            length = math.hypot(*across)
+            puts.append(PutOp(("a",), str(n), {"v": written([0.6] + [0.8 * x / length for x in across])}))
+        for store in (near, exact):
+            store.batch(puts)
+        with asked(near) as seen:
+            for limit in (1, 2, 5):
+                same(near, exact, SearchOp((), None, limit, 0, written(query)))
+        assert set(seen) == {"pgvector"}
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
