@@ -411,3 +411,45 @@ def test_stores_that_start_at_once_share_the_extension(
 
     with database("postgresql", tmp_path_factory.mktemp("at_once")) as url:
         assert asyncio.run(start(url)) == ["public"] * 8
+
+
+def test_vectors_of_no_direction_are_at_a_right_angle_to_all(postgresql: str) -> None:
+    with stores(postgresql, "cosine", 2) as (near, exact):
+        puts = [PutOp(("a",), f"zero{n}", {"v": "0 0"}) for n in range(30)]
+        puts += [PutOp(("a",), f"near{n}", {"v": f"1 {9 + n}"}) for n in range(5)]
+        puts += [PutOp(("a",), f"away{n}", {"v": f"-1 {9 + n}"}) for n in range(5)]
+        for store in (near, exact):
+            store.batch(puts)
+        with asked(near) as seen:
+            assert [key for _, key, *_ in same(near, exact, SearchOp((), None, 2, 0, "1 0"))] == [
+                "near0",
+                "near1",
+            ]
+            same(near, exact, SearchOp((), None, 3, 4, "1 0"))
+        assert set(seen) == {"pgvector"}
+
+
+def test_a_filter_that_only_a_doubtful_candidate_passes(postgresql: str) -> None:
+    with stores(postgresql, "inner_product", 3) as (near, exact):
+        puts = [PutOp(("a",), f"other{n}", {"v": "0 10 0", "n": 0}) for n in range(20)]
+        # In 32 bits, this may be a product of anything: it is 0.
+        puts.append(PutOp(("a",), "doubtful", {"v": "10000 0 -10000", "n": 1}))
+        puts += [PutOp(("a",), f"best{n}", {"v": "0 5 0", "n": 1}) for n in range(3)]
+        for store in (near, exact):
+            store.batch(puts)
+        with asked(near) as seen:
+            found = same(near, exact, SearchOp((), {"n": 1}, 1, 0, "10000 1 10000"))
+        assert found[0][3] == 5.0
+        assert seen[0] == "pgvector"
+
+
+def test_a_vector_that_a_race_left_behind_is_of_no_value_that_is_there(postgresql: str) -> None:
+    with stores(postgresql, "cosine", 2) as (near, _):
+        near.batch([PutOp(("a",), str(n), {"v": f"1 {n}"}) for n in range(20)])
+        with _connected(postgresql) as connection:
+            connection.execute(
+                text("UPDATE stellwerk_vectors SET updated_at = '2025-01-01' WHERE vector = '{1,0}'")
+            )
+        with asked(near) as seen:
+            assert [item.key for item in near.search((), query="1 0", limit=2)] == ["1", "2"]
+        assert seen == ["pgvector"]
