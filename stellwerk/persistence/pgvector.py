@@ -54,9 +54,7 @@ _FIND = text(
     "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
     "WHERE e.extname = 'vector' AND has_schema_privilege(n.oid, 'USAGE')"
 )
-_OFFERED = text(
-    "SELECT true FROM pg_available_extensions WHERE name = 'vector' AND installed_version IS NULL"
-)
+_OFFERED = text("SELECT true FROM pg_available_extensions WHERE name = 'vector'")
 _CREATE = text("CREATE EXTENSION IF NOT EXISTS vector")
 
 # Norms between which no sum of squares of 32 bits overflows, or loses its digits as it comes close to 0.
@@ -82,7 +80,7 @@ def find(connection: Connection) -> str | None:
     except DBAPIError as error:
         if passes(error):
             raise
-        logger.info("searches without pgvector, as the extension cannot be created: %s", error.orig)
+        logger.info("pgvector is not used, as its extension cannot be created: %s", error.orig)
     return _schema(connection)  # created here, or by another at the same time
 
 
@@ -104,7 +102,7 @@ def nearest(
     offset: int,
     now: datetime,
 ) -> list[Found] | None:
-    """As `store_units.nearest`.
+    """As `store_units.nearest`, with the vector of the query, and the schema that pgvector is in.
 
     Returns:
         None where it takes an exact search: if fewer items have vectors than are asked for, few match the
@@ -173,10 +171,10 @@ def _parameters(distance: str, query: bytes, page: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _candidates(schema: str, distance: str, prefix: tuple[str, ...]) -> Select[Any]:
-    """Every vector that may be among so many nearest, which is the page, with its item.
+    """Every vector that may be among a page of the nearest, with its item; none where no page is filled.
 
-    It is nearer than the farthest that the page may reach, given how far off each distance can be. There is
-    none where the page is not filled.
+    The true distance is at most `farthest`. The page ends at the edge, behind as many of those as it has
+    vectors; what is farther even at best is no candidate.
     """
     vector = _Vector(schema)
     # A query for itself, so that it is cast once, and not for each row.

@@ -28,6 +28,7 @@ from tests.persistence.conftest import database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DISTANCES = ("cosine", "inner_product", "l2")
+SUPERUSER = text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
 OFFERED = text("SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'")
 
 
@@ -36,9 +37,10 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An empty database whose server has pgvector, which servers for tests need not have."""
     with database("postgresql", tmp_path_factory.mktemp("pgvector")) as url:
         with _connected(url) as connection:
-            offered = connection.scalar(OFFERED)
-        if not offered:
-            pytest.skip("this PostgreSQL has no pgvector: pg_available_extensions does not name vector")
+            if not connection.scalar(OFFERED):
+                pytest.skip("this PostgreSQL has no pgvector: pg_available_extensions does not name vector")
+            if not connection.scalar(SUPERUSER):
+                pytest.skip("this user of PostgreSQL is no superuser, and so cannot create pgvector")
         yield url
 
 
