@@ -15,6 +15,7 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stellwerk.errors import ConfigurationError, InputError
+from stellwerk.persistence import pgvector
 from stellwerk.persistence import store_units as units
 from stellwerk.persistence.database import AsyncDatabase, Database
 from stellwerk.persistence.store_batch import Batch
@@ -33,6 +34,20 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class _Pgvector:
+    """Where pgvector is, once that was looked for."""
+
+    def __init__(self) -> None:
+        self.schema: str | None = None
+        self._known = False
+
+    def unknown(self, dialect: str) -> bool:
+        return dialect == "postgresql" and not self._known
+
+    def found(self, schema: str | None) -> None:
+        self.schema, self._known = schema, True
+
+
 class _Store(BaseStore):
     """What both stores share: their settings, and how operations become a batch."""
 
@@ -45,6 +60,7 @@ class _Store(BaseStore):
         self._index = None if index is None else VectorIndex(index)
         self.embeddings = self._index.embeddings if self._index else None
         self._clock = clock
+        self._pgvector = _Pgvector()
 
     def _batch(self, ops: Iterable[Op]) -> Batch:
         return Batch(ops, now=self._clock(), index=self._index)
@@ -67,7 +83,8 @@ class SQLAlchemyStore(_Store):
       of one moment in a fixed order.
     - Search with a query gives those first that have the nearest vector, whatever their number, and then
       those that have none, with the score None. Vectors are compared exactly; near ones of equal score are
-      in the order of a search without a query.
+      in the order of a search without a query. On PostgreSQL, pgvector makes that faster where the database
+      has it, or lets this user create it (`CREATE EXTENSION vector`); what is found is the same.
     - For filters see `stellwerk.persistence.store_filter`; `limit` and `offset` count what matches.
     - An item that has expired is gone, whether it was swept or not; `omit_expired` of `ttl` changes nothing.
       Reading an item lets it live on for its whole time, unless `refresh_ttl` says otherwise.
@@ -123,8 +140,14 @@ class SQLAlchemyStore(_Store):
         return cls(Database.from_engine(engine), index=index, ttl=ttl)
 
     def setup(self) -> None:
-        """Create or migrate the tables; the first call of any method does so by itself."""
+        """Create or migrate the tables; the first call of any method does so by itself.
+
+        With `index`, on PostgreSQL, pgvector is looked for as well, and its extension created where this
+        user may; where not, search does without.
+        """
         self.database.setup()
+        if self._index:
+            self._pgvector_schema()
 
     def close(self) -> None:
         """Stop the sweeper, and close the pool, if it is its own."""
@@ -157,11 +180,16 @@ class SQLAlchemyStore(_Store):
         return await asyncio.to_thread(self._run, batch, texts, queries)
 
     def _run(self, batch: Batch, texts: dict[str, bytes], queries: dict[str, bytes]) -> list[Result]:
-        unit = batch.unit(texts, queries)
+        unit = batch.unit(texts, queries, self._pgvector_schema() if queries else None)
         results, expiries = self.database.write(unit) if batch.writes else self.database.read(unit)
         if expiries:
             self.database.write(lambda c: units.refresh(c, expiries))
         return results
+
+    def _pgvector_schema(self) -> str | None:
+        if self._pgvector.unknown(self.database.dialect):
+            self._pgvector.found(self.database.write(pgvector.find))
+        return self._pgvector.schema
 
     def sweep_ttl(self) -> int:
         """Delete what has expired.
@@ -242,6 +270,8 @@ class AsyncSQLAlchemyStore(_Store):
     async def setup(self) -> None:
         """As `SQLAlchemyStore.setup`."""
         await self.database.setup()
+        if self._index:
+            await self._pgvector_schema()
 
     async def close(self) -> None:
         """As `SQLAlchemyStore.close`."""
@@ -260,7 +290,7 @@ class AsyncSQLAlchemyStore(_Store):
         batch, index = self._batch(ops), self._index
         texts = await index.aembed(batch.texts) if index else {}
         queries = await index.aembed_queries(batch.queries) if index else {}
-        unit = batch.unit(texts, queries)
+        unit = batch.unit(texts, queries, await self._pgvector_schema() if queries else None)
         write = self.database.write
         results, expiries = await (write(unit) if batch.writes else self.database.read(unit))
         if expiries:
@@ -274,6 +304,11 @@ class AsyncSQLAlchemyStore(_Store):
             InputError: if it is called in the event loop's own thread, or no loop runs.
         """
         return _from_thread(self.database.loop, self.abatch(ops))
+
+    async def _pgvector_schema(self) -> str | None:
+        if self._pgvector.unknown(self.database.dialect):
+            self._pgvector.found(await self.database.write(pgvector.find))
+        return self._pgvector.schema
 
     async def sweep_ttl(self) -> int:
         """As `SQLAlchemyStore.sweep_ttl`."""

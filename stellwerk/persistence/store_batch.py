@@ -21,11 +21,12 @@ from langgraph.store.base import (
 from sqlalchemy import Connection
 
 from stellwerk.errors import DatabaseError, InputError
+from stellwerk.persistence import pgvector
 from stellwerk.persistence import store_units as units
 from stellwerk.persistence.json_value import load
 from stellwerk.persistence.store_codec import Found, Row, expiry, item_id, item_row
 from stellwerk.persistence.store_filter import checked
-from stellwerk.persistence.vectors import VectorIndex
+from stellwerk.persistence.vectors import VectorIndex, norm
 
 Expiries = dict[tuple[bytes, datetime], datetime]
 
@@ -85,9 +86,9 @@ class Batch:
         return [search.op.query for search in self._searches if search.op.query]
 
     def unit(
-        self, texts: Mapping[str, bytes], queries: Mapping[str, bytes]
+        self, texts: Mapping[str, bytes], queries: Mapping[str, bytes], pgvector_schema: str | None = None
     ) -> Callable[[Connection], tuple[list[Result], Expiries]]:
-        """The unit of work, given the vectors of `texts` and `queries`.
+        """The unit of work, given the vectors of `texts` and `queries`, and where pgvector is.
 
         It gives the results, and which items are to live longer as they were read; a batch that writes has
         seen to that itself.
@@ -103,6 +104,7 @@ class Batch:
                 "path": path,
                 "updated_at": self._now,
                 "dims": len(texts[text]) // 4,
+                "norm": norm(texts[text]),
                 "vector": texts[text],
             }
             for item, of_item in sorted(self._texts.items())
@@ -112,7 +114,7 @@ class Batch:
         def work(connection: Connection) -> tuple[list[Result], Expiries]:
             results: list[Result] = [None] * self._size
             expiries: Expiries = {}
-            self._read(connection, results, expiries, queries)
+            self._read(connection, results, expiries, queries, pgvector_schema)
             if self.writes and expiries:
                 units.refresh(connection, expiries)
                 expiries = {}
@@ -176,6 +178,7 @@ class Batch:
         results: list[Result],
         expiries: Expiries,
         queries: Mapping[str, bytes],
+        pgvector_schema: str | None,
     ) -> None:
         if self._gets:
             rows = units.get(connection, [get.item for get in self._gets], self._now)
@@ -184,7 +187,7 @@ class Batch:
                     results[get.at] = Found.of(row).item()
                     self._note(expiries, row, get.refresh)
         for search in self._searches:
-            found = self._search(connection, search, queries)
+            found = self._search(connection, search, queries, pgvector_schema)
             results[search.at] = [item.search_item() for item in found]
             for item in found:
                 self._note(expiries, item.row, search.op.refresh_ttl)
@@ -192,7 +195,11 @@ class Batch:
             results[at] = self._namespaces(connection, listing)
 
     def _search(
-        self, connection: Connection, search: _Search, queries: Mapping[str, bytes]
+        self,
+        connection: Connection,
+        search: _Search,
+        queries: Mapping[str, bytes],
+        pgvector_schema: str | None,
     ) -> Sequence[Found]:
         op = search.op
         index, query = self._index, queries.get(op.query or "")
@@ -215,6 +222,21 @@ class Batch:
                     )
             return index.scores(query, [bytes(row.vector) for row in rows])
 
+        if pgvector_schema is not None:
+            found = pgvector.nearest(
+                connection,
+                op.namespace_prefix,
+                search.filter,
+                schema=pgvector_schema,
+                distance=index.distance,
+                query=query,
+                scores=scores,
+                limit=op.limit,
+                offset=op.offset,
+                now=self._now,
+            )
+            if found is not None:
+                return found
         return units.nearest(
             connection,
             op.namespace_prefix,

@@ -34,10 +34,10 @@ from stellwerk.persistence.store_filter import matches
 CHUNK = 500  # items in one statement
 _SET = ("namespace", "namespace_rest", "key", "value", "updated_at", "expires_at", "ttl_minutes")
 _NEWEST = (items.c.updated_at.desc(), items.c.item)  # the digest decides between items of one moment
-_ALIVE = or_(items.c.expires_at.is_(None), items.c.expires_at > bindparam("now"))
+ALIVE = or_(items.c.expires_at.is_(None), items.c.expires_at > bindparam("now"))
 # Made once: making them costs more than SQLite takes to answer.
-_ONE = select(items).where(items.c.item == bindparam("named"), _ALIVE)
-_MANY = select(items).where(items.c.item.in_(bindparam("named", expanding=True)), _ALIVE)
+_ONE = select(items).where(items.c.item == bindparam("named"), ALIVE)
+_MANY = select(items).where(items.c.item.in_(bindparam("named", expanding=True)), ALIVE)
 _VALUES = select(items.c.item, items.c.value).where(items.c.item.in_(bindparam("named", expanding=True)))
 _VECTORS = (
     select(vectors.c.item, vectors.c.dims, vectors.c.vector)
@@ -79,7 +79,7 @@ def search(
         chosen = list(islice(_matching(connection, prefix, filter, now), offset, offset + limit))
         rows = get(connection, chosen, now)
         return [Found.of(rows[item]) for item in chosen if item in rows]
-    query = select(items).where(_below(prefix), _ALIVE).order_by(*_NEWEST).limit(limit).offset(offset)
+    query = select(items).where(below(prefix), ALIVE).order_by(*_NEWEST).limit(limit).offset(offset)
     return [Found.of(row) for row in connection.execute(query, {"now": now})]
 
 
@@ -111,7 +111,7 @@ def nearest(
 def namespaces(connection: Connection, prefix: Sequence[str], now: datetime) -> list[tuple[str, ...]]:
     """The namespaces, at or below one, that hold items."""
     c = items.c
-    query = select(c.namespace, c.namespace_rest).where(_below(prefix), _ALIVE).distinct()
+    query = select(c.namespace, c.namespace_rest).where(below(prefix), ALIVE).distinct()
     return [namespace(row.namespace, row.namespace_rest) for row in connection.execute(query, {"now": now})]
 
 
@@ -123,7 +123,7 @@ def put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 def embed(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Store the vectors of items that were just stored."""
-    columns = ("updated_at", "dims", "vector")
+    columns = ("updated_at", "dims", "norm", "vector")
     connection.execute(insert_or_update(connection.dialect.name, vectors, columns), rows)
 
 
@@ -179,7 +179,7 @@ def _forget(connection: Connection, ids: Sequence[bytes], *conditions: ColumnEle
 def _matching(
     connection: Connection, prefix: Sequence[str], filter: Mapping[str, Any], now: datetime
 ) -> Iterator[bytes]:
-    query = select(items.c.item, items.c.value).where(_below(prefix), _ALIVE).order_by(*_NEWEST).limit(CHUNK)
+    query = select(items.c.item, items.c.value).where(below(prefix), ALIVE).order_by(*_NEWEST).limit(CHUNK)
     first = {bytes(row.item): row.value for row in connection.execute(query, {"now": now})}
     yield from (item for item, value in first.items() if matches(filter, load(value)))
     if len(first) < CHUNK:
@@ -191,11 +191,11 @@ def _matching(
 
 def _ids(connection: Connection, prefix: Sequence[str], now: datetime) -> list[bytes]:
     # All at once: pages of rows would miss an item that is written between two of them, and so moves.
-    query = select(items.c.item).where(_below(prefix), _ALIVE).order_by(*_NEWEST)
+    query = select(items.c.item).where(below(prefix), ALIVE).order_by(*_NEWEST)
     return [bytes(item) for item in connection.execute(query, {"now": now}).scalars()]
 
 
-def _below(prefix: Sequence[str]) -> ColumnElement[bool]:
+def below(prefix: Sequence[str]) -> ColumnElement[bool]:
     """The items of a namespace and of those below it: a range, as `/` is the byte after the dot."""
     if not prefix:
         return true()

@@ -1,6 +1,7 @@
 """Search by meaning: texts of an item become vectors, which are compared here, exactly and one by one.
 
-So every database gives the same results; numpy, where it is installed, makes it faster.
+So every database gives the same results; numpy, where it is installed, makes it faster. So does pgvector,
+which leaves fewer to compare.
 """
 
 from __future__ import annotations
@@ -120,6 +121,11 @@ class VectorIndex:
         if packed is None or not all(map(math.isfinite, vector)):
             raise ConfigurationError("an embedding holds what is no number of 32 bits; check embed of index")
         return packed
+
+
+def norm(vector: bytes) -> float:
+    """The length of a vector (Euclidean)."""
+    return math.hypot(*struct.unpack(f"<{len(vector) // 4}f", vector))
 
 
 @cache

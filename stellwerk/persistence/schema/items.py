@@ -5,7 +5,8 @@ length, and the items of a namespace lie together. The namespace is kept in two 
 more than its first bytes; together they are the labels joined by `.`, which no label contains.
 
 A vector belongs to one version of its item, which it names by `updated_at`: one that a race leaves behind is
-never taken for a vector of the present value.
+never taken for a vector of the present value. Its norm (Euclidean) says how far a sum of 32 bits, as of
+pgvector, can be off.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from stellwerk.persistence.schema.columns import (
     key_type,
     metadata,
 )
+from stellwerk.persistence.schema.floats import Floats
 
 items = Table(
     "stellwerk_items",
@@ -47,7 +49,8 @@ vectors = Table(
     Column("path", digest_type(), nullable=False),
     Column("updated_at", Moment(), nullable=False),
     Column("dims", Integer, nullable=False),
-    Column("vector", bytes_type(), nullable=False),
+    Column("norm", Double, nullable=False),
+    Column("vector", Floats(), nullable=False),
     PrimaryKeyConstraint("item", "path"),
     **TABLE_OPTIONS,
 )

@@ -11,6 +11,7 @@ from stellwerk.persistence.schema.columns import (
     digest_type,
     key_type,
 )
+from stellwerk.persistence.schema.floats import Floats
 
 revision = "0002"
 down_revision = "0001"
@@ -40,7 +41,8 @@ def upgrade() -> None:
         sa.Column("path", digest_type(), nullable=False),
         sa.Column("updated_at", Moment(), nullable=False),
         sa.Column("dims", sa.Integer, nullable=False),
-        sa.Column("vector", bytes_type(), nullable=False),
+        sa.Column("norm", sa.Double, nullable=False),
+        sa.Column("vector", Floats(), nullable=False),
         sa.PrimaryKeyConstraint("item", "path"),
         **TABLE_OPTIONS,
     )
