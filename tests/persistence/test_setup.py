@@ -4,13 +4,16 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, Table, create_engine, event, inspect, text
+from sqlalchemy.exc import InvalidRequestError
 
 from stellwerk.errors import ConfigurationError, DatabaseError
 from stellwerk.persistence.migrate import HEAD, upgrade, version
 from stellwerk.persistence.saver import SQLAlchemySaver
+from stellwerk.persistence.schema import checkpoints, items, runs, traces
 from stellwerk.persistence.schema.columns import metadata
 from tests.persistence.conftest import database
 
@@ -49,21 +52,80 @@ def test_head_is_the_newest_migration() -> None:
 def test_migrations_make_the_tables_that_the_code_declares(url: str) -> None:
     with SQLAlchemySaver.from_url(url) as saver:
         saver.setup()
+        saver.database.read(check_tables)
 
-        def compare(connection: object) -> None:
-            inspector = inspect(connection)
-            for table in metadata.tables.values():
-                columns = {column["name"]: column for column in inspector.get_columns(table.name)}
-                assert columns.keys() == {column.name for column in table.c}, table.name
-                assert {name: c["nullable"] for name, c in columns.items()} == {
-                    column.name: column.nullable for column in table.c
-                }, table.name
-                key = inspector.get_pk_constraint(table.name)["constrained_columns"]
-                assert key == [column.name for column in table.primary_key], table.name
-                indexes = {index["name"] for index in inspector.get_indexes(table.name)}
-                assert indexes >= {index.name for index in table.indexes}, table.name
 
-        saver.database.read(compare)
+def declared() -> list[Table]:
+    for module in (checkpoints, items, runs, traces):  # importing them is what declares the tables
+        assert module.metadata is metadata
+    return list(metadata.tables.values())
+
+
+def check_tables(connection: Connection) -> None:
+    inspector = inspect(connection)
+    for table in declared():
+        columns = {column["name"]: column for column in inspector.get_columns(table.name)}
+        assert columns.keys() == {column.name for column in table.c}, table.name
+        assert {name: c["nullable"] for name, c in columns.items()} == {
+            column.name: column.nullable for column in table.c
+        }, table.name
+        key = inspector.get_pk_constraint(table.name)["constrained_columns"]
+        assert key == [column.name for column in table.primary_key], table.name
+        indexes = {index["name"]: index["column_names"] for index in inspector.get_indexes(table.name)}
+        assert indexes == {
+            str(index.name): [column.name for column in index.columns] for index in table.indexes
+        }, table.name
+
+
+class CutOffError(Exception):
+    """The process is no more."""
+
+
+def cut_off(url: str, creations: int) -> bool:
+    """Set up on a connection that is lost after so many statements that create something; whether it was."""
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def lose(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal creations
+        creations -= statement.lstrip().startswith("CREATE ")
+        if creations == 0:
+            connection.invalidate()
+            raise CutOffError
+
+    try:
+        with SQLAlchemySaver.from_engine(engine) as saver:
+            saver.setup()
+    except (CutOffError, InvalidRequestError):
+        return True
+    finally:
+        engine.dispose()
+    return False
+
+
+def test_migrations_cut_off_after_any_statement_go_on_from_there(tmp_path: Path) -> None:
+    with database("mariadb", tmp_path) as url:
+        # What there is stays there, so each attempt comes as far as one more statement.
+        attempts = 0
+        while attempts < 100 and cut_off(url, 1):
+            attempts += 1
+        with SQLAlchemySaver.from_url(url) as saver:
+            saver.database.read(check_tables)
+            assert saver.database.read(version) == HEAD
+    # One for each table, also that of the version, and for each index.
+    assert attempts == 1 + sum(1 + len(table.indexes) for table in declared())
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_migrations_cut_off_leave_nothing_where_they_are_a_transaction(backend: str, tmp_path: Path) -> None:
+    with database(backend, tmp_path) as url:
+        assert cut_off(url, 10)
+        engine = create_engine(url)
+        assert inspect(engine).get_table_names() == []
+        engine.dispose()
+        with SQLAlchemySaver.from_url(url) as saver:
+            saver.setup()
+            saver.database.read(check_tables)
 
 
 def test_each_earlier_version_is_brought_up_to_date(url: str) -> None:
