@@ -56,6 +56,12 @@ def _run(connection: Connection, revision: str) -> None:
     from alembic import command  # a third of a second to import, for what most processes never need
     from alembic.config import Config
 
+    mysql = connection.dialect.name in ("mysql", "mariadb")
+    if mysql and not connection.dialect.has_table(connection, VERSION_TABLE):
+        # As Alembic does, but for the name of the key, of which MySQL warns that it ignores it; asyncmy logs that.
+        connection.execute(
+            text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY) ENGINE InnoDB")
+        )
     config = Config()
     config.set_main_option("script_location", "stellwerk:persistence/migrations")
     config.attributes["connection"] = connection

@@ -1,7 +1,7 @@
 """Tables: made once, however many ask for them."""
 
-import subprocess
 import sys
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,30 +16,24 @@ from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema import checkpoints, items, runs, traces
 from stellwerk.persistence.schema.columns import metadata
 from tests.persistence.conftest import database
+from tests.persistence.processes import process
 
-SETUP = """
-import sys
-from stellwerk.persistence.saver import SQLAlchemySaver
-with SQLAlchemySaver.from_url(sys.argv[1]) as saver:
-    sys.stdin.readline()
-    saver.setup()
-    saver.get_tuple({"configurable": {"thread_id": "t"}})
-"""
+
+def set_up(url: str) -> None:
+    with SQLAlchemySaver.from_url(url) as saver:
+        print("ready")
+        sys.stdin.readline()
+        saver.setup()
+        saver.get_tuple({"configurable": {"thread_id": "t"}})
 
 
 def test_ten_processes_set_up_at_once(shared_url: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SETUP, shared_url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(10)
-    ]
-    outputs = [process.communicate("go\n", timeout=120) for process in processes]
-    assert [error for _, error in outputs] == [""] * 10
+    with ExitStack() as stack:
+        processes = [stack.enter_context(process(set_up, shared_url)) for _ in range(10)]
+        assert [each.says() for each in processes] == ["ready"] * 10
+        for each in processes:
+            each.hears()
+        assert [each.ends() for each in processes] == [("", 0)] * 10
     with SQLAlchemySaver.from_url(shared_url) as saver:
         assert saver.database.read(version) == HEAD
 
