@@ -58,7 +58,7 @@ def _run(connection: Connection, revision: str) -> None:
 
     mysql = connection.dialect.name in ("mysql", "mariadb")
     if mysql and not connection.dialect.has_table(connection, VERSION_TABLE):
-        # As Alembic does, but for the name of the key, of which MySQL warns that it ignores it; asyncmy logs that.
+        # As Alembic does, but with no name for the key: MySQL warns that it ignores that; asyncmy logs it.
         connection.execute(
             text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY) ENGINE InnoDB")
         )

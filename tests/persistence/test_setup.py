@@ -1,6 +1,7 @@
 """Tables: made once, however many ask for them."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +16,21 @@ from stellwerk.persistence.migrate import HEAD, upgrade, version
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema import checkpoints, items, runs, traces
 from stellwerk.persistence.schema.columns import metadata
-from tests.persistence.conftest import database
+from tests.persistence.conftest import BACKENDS, SERVERS, database
 from tests.persistence.processes import process
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Without tables, as those of the other tests are not."""
+    with database(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=("sqlite", *SERVERS))
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with database(request.param, tmp_path) as made:
+        yield made
 
 
 def set_up(url: str) -> None:
