@@ -16,6 +16,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "tests.persistence.run_process",
+        "tests.persistence.kills",
         "tests.persistence.test_trace_wiring",
         "alembic.command",
         "psycopg",
