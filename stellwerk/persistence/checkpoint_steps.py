@@ -100,6 +100,8 @@ class SaveWrites:
     """Saves a task's writes; those that are there already are written anew, or stay."""
 
     def __init__(self, rows: list[dict[str, Any]], *, anew: bool) -> None:
+        if anew:  # a row once: PostgreSQL sets none anew twice in a statement, and the last counts
+            rows = list({row["idx"]: row for row in rows}.values())
         self._parts, self._columns = list(_batches(rows)), _WRITTEN if anew else ()
 
     def __call__(self, executor: Executor) -> None:

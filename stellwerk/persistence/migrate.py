@@ -56,6 +56,12 @@ def _run(connection: Connection, revision: str) -> None:
     from alembic import command  # a third of a second to import, for what most processes never need
     from alembic.config import Config
 
+    mysql = connection.dialect.name in ("mysql", "mariadb")
+    if mysql and not connection.dialect.has_table(connection, VERSION_TABLE):
+        # As Alembic does, but with no name for the key: MySQL warns that it ignores that; asyncmy logs it.
+        connection.execute(
+            text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY) ENGINE InnoDB")
+        )
     config = Config()
     config.set_main_option("script_location", "stellwerk:persistence/migrations")
     config.attributes["connection"] = connection

@@ -5,47 +5,119 @@ is not there is skipped, or is a failure where `STELLWERK_REQUIRE_DATABASES` is 
 """
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
+
+from stellwerk.persistence.database import Database
+from stellwerk.persistence.migrate import HEAD, VERSION_TABLE, version
+from stellwerk.persistence.schema import checkpoints, items, runs, traces
 
 SERVERS = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/test",
     "mariadb": "mariadb+pymysql://root@127.0.0.1:3306/test",
 }
 BACKENDS = ("sqlite", "memory", *SERVERS)
+# Each of these modules declares some tables on the metadata that they share.
+TABLES = {name for module in (checkpoints, items, runs, traces) for name in module.metadata.tables} | {
+    VERSION_TABLE
+}
+
+
+class Pool:
+    """Databases that have every table, and are emptied after each test: a new one takes long to make."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack, self._folder = stack, folder
+        self._free: dict[str, list[str]] = {}
+
+    @contextmanager
+    def lent(self, backend: str, tmp_path: Path) -> Iterator[str]:
+        """The URL of a database that holds nothing."""
+        if backend not in SERVERS:
+            with database(backend, tmp_path) as url:
+                if backend == "sqlite":
+                    shutil.copyfile(self._file(), str(make_url(url).database))
+                yield url
+            return
+        free = self._free.setdefault(backend, [])
+        url = free.pop() if free else self._new(backend)
+        yield url
+        if emptied(url):
+            free.append(url)
+
+    def _new(self, backend: str) -> str:
+        url = self._stack.enter_context(database(backend, self._folder))
+        with Database.from_url(url) as made:
+            made.setup()
+        return url
+
+    def _file(self) -> Path:
+        path = self._folder / "template.sqlite"
+        if not path.exists():
+            with Database.from_url(path) as made:
+                made.setup()
+        return path
+
+
+def emptied(url: str) -> bool:
+    """End what is connected to a database and delete all rows; False if its tables are not as they were."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    postgresql = engine.dialect.name == "postgresql"
+    with engine.connect() as connection:
+        query = "pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        if not postgresql:
+            query = "id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        for number in connection.execute(text(f"SELECT {query}")).scalars().all():
+            with suppress(DBAPIError):  # gone by itself
+                connection.execute(
+                    text(f"SELECT pg_terminate_backend({number})" if postgresql else f"KILL {number}")
+                )
+        names = set(inspect(connection).get_table_names())
+        as_they_were = names == TABLES and version(connection) == HEAD
+        for name in names - {VERSION_TABLE}:
+            connection.execute(text(f"DELETE FROM {name}"))
+    engine.dispose()
+    return as_they_were
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    with ExitStack() as stack:
+        yield Pool(stack, tmp_path_factory.mktemp("pool"))
 
 
 @pytest.fixture(params=BACKENDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database, on each kind in turn."""
-    with database(request.param, tmp_path) as made:
-        yield made
+def url(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool) -> Iterator[str]:
+    """The URL of a database without a row, on each kind in turn."""
+    with pool.lent(request.param, tmp_path) as lent:
+        yield lent
 
 
 @pytest.fixture(params=("sqlite", *SERVERS))
-def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool) -> Iterator[str]:
     """As `url`, on those kinds that several connections, or processes, can share."""
-    with database(request.param, tmp_path) as made:
-        yield made
+    with pool.lent(request.param, tmp_path) as lent:
+        yield lent
 
 
 @pytest.fixture(params=tuple(SERVERS))
-def server_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def server_url(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool) -> Iterator[str]:
     """As `url`, on the servers only."""
-    with database(request.param, tmp_path) as made:
-        yield made
+    with pool.lent(request.param, tmp_path) as lent:
+        yield lent
 
 
 @contextmanager
 def database(backend: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database, which is dropped afterwards."""
+    """The URL of a database without tables, which is dropped afterwards."""
     if backend == "memory":
         yield "sqlite://"
         return

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, create_engine, func, select, update
 
+from stellwerk.errors import DatabaseError
 from stellwerk.persistence.checkpoint_codec import thread_key
 from stellwerk.persistence.database import Database
 from stellwerk.persistence.lease import Lease
@@ -20,13 +21,28 @@ def expire(database: Database, thread_id: str) -> None:
 
 def take_over(database: Database, thread_id: str) -> Lease:
     """Do what another process may do once the lease has ended; in one step, so that none sees it ended."""
-    wanted = Claim(thread_id, str(uuid4()), "taken over", "other:1", "0.1", 60.0)
+    return database.write(lambda c: _take_over(c, thread_id))
+
+
+def take_over_unless_locked(url: str, thread_id: str) -> Lease | None:
+    """As `take_over`, where nobody is in the middle of a write under the lease."""
+    options = {"connect_args": {"timeout": 0.1}} if url.startswith("sqlite") else {}
+    lease = select(leases.c.token).where(leases.c.thread == thread_key(thread_id))
 
     def work(connection: Connection) -> Lease:
-        _expire(connection, thread_id)
-        return claim(connection, wanted)
+        connection.execute(lease.with_for_update(nowait=True))
+        return _take_over(connection, thread_id)
 
-    return database.write(work)
+    with Database(create_engine(url, **options), owned=True, patience=0.0) as impatient:
+        try:
+            return impatient.write(work)
+        except DatabaseError:
+            return None
+
+
+def _take_over(connection: Connection, thread_id: str) -> Lease:
+    _expire(connection, thread_id)
+    return claim(connection, Claim(thread_id, str(uuid4()), "taken over", "other:1", "0.1", 60.0))
 
 
 def _expire(connection: Connection, thread_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of leases run in processes of their own: `python -m tests.persistence.run_process`.
+"""What the tests of leases run in processes of their own.
 
 Each says `ready` and waits for a line before it goes on, and says at the end what became of it.
 """
@@ -91,8 +91,10 @@ def arun(url: str, log: str) -> str:
 
 WHAT: dict[str, Callable[..., str]] = {"claim": claim, "resume": resume, "run": run, "arun": arun}
 
-if __name__ == "__main__":
+
+def said(what: str, *arguments: object) -> None:
+    """Do one of these, and say what became of it."""
     try:
-        print(WHAT[sys.argv[1]](*sys.argv[2:]))
+        print(WHAT[what](*map(str, arguments)))
     except LeaseError as error:
         print(f"LeaseError: {error}")

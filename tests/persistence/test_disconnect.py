@@ -10,7 +10,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from typing_extensions import TypedDict
 from stellwerk.errors import DatabaseError
 from stellwerk.persistence.database import Database
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
-from tests.persistence.savers import at, listed, opened, put
+from tests.persistence.processes import process
+from tests.persistence.savers import at, checkpoint, listed, opened, put
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12
@@ -261,42 +262,27 @@ async def test_a_pool_that_is_taken_is_told(tmp_path: Path) -> None:
 
 # SQLite
 
-WRITER = """
-import sys
-from stellwerk.persistence.saver import SQLAlchemySaver
-from tests.persistence.savers import at, checkpoint
-from tests.persistence.test_disconnect import counting
-url, name, puts = sys.argv[1], sys.argv[2], int(sys.argv[3])
-with SQLAlchemySaver.from_url(url) as saver:
-    sys.stdin.readline()
-    for number in range(puts):
-        made = checkpoint(f"{number:04}-{name}", value="v" * 500)
-        saved = saver.put(at("shared"), made, {}, made["channel_versions"])
-        saver.put_writes(saved, [("value", name)], name)
-"""
+
+def write(url: str, name: str, puts: int) -> None:
+    with SQLAlchemySaver.from_url(url) as saver:
+        print("ready")
+        sys.stdin.readline()
+        for number in range(puts):
+            made = checkpoint(f"{number:04}-{name}", value="v" * 500)
+            saved = saver.put(at("shared"), made, {}, made["channel_versions"])
+            saver.put_writes(saved, [("value", name)], name)
 
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_share_a_file(processes: int, tmp_path: Path) -> None:
     """None is told that the database is locked, and no write is lost."""
     url, puts = f"sqlite:///{tmp_path / 'a.sqlite'}", 40 // processes
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, url, str(name), str(puts)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in range(processes)
-    ]
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-    for writer in writers:
-        _, error = writer.communicate(timeout=120)
-        assert writer.returncode == 0, error
+    with ExitStack() as stack:
+        writers = [stack.enter_context(process(write, url, str(name), puts)) for name in range(processes)]
+        assert [writer.says() for writer in writers] == ["ready"] * processes
+        for writer in writers:
+            writer.hears()
+        assert [writer.ends() for writer in writers] == [("", 0)] * processes
     with SQLAlchemySaver.from_url(url) as saver:
         found = list(saver.list(at("shared")))
         assert len(found) == processes * puts

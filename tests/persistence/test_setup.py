@@ -1,42 +1,53 @@
 """Tables: made once, however many ask for them."""
 
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, Table, create_engine, event, inspect, text
+from sqlalchemy.exc import InvalidRequestError
 
 from stellwerk.errors import ConfigurationError, DatabaseError
 from stellwerk.persistence.migrate import HEAD, upgrade, version
 from stellwerk.persistence.saver import SQLAlchemySaver
+from stellwerk.persistence.schema import checkpoints, items, runs, traces
 from stellwerk.persistence.schema.columns import metadata
-from tests.persistence.conftest import database
+from tests.persistence.conftest import BACKENDS, SERVERS, database
+from tests.persistence.processes import process
 
-SETUP = """
-import sys
-from stellwerk.persistence.saver import SQLAlchemySaver
-with SQLAlchemySaver.from_url(sys.argv[1]) as saver:
-    sys.stdin.readline()
-    saver.setup()
-    saver.get_tuple({"configurable": {"thread_id": "t"}})
-"""
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Without tables, as those of the other tests are not."""
+    with database(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=("sqlite", *SERVERS))
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with database(request.param, tmp_path) as made:
+        yield made
+
+
+def set_up(url: str) -> None:
+    with SQLAlchemySaver.from_url(url) as saver:
+        print("ready")
+        sys.stdin.readline()
+        saver.setup()
+        saver.get_tuple({"configurable": {"thread_id": "t"}})
 
 
 def test_ten_processes_set_up_at_once(shared_url: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SETUP, shared_url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(10)
-    ]
-    outputs = [process.communicate("go\n", timeout=120) for process in processes]
-    assert [error for _, error in outputs] == [""] * 10
+    with ExitStack() as stack:
+        processes = [stack.enter_context(process(set_up, shared_url)) for _ in range(10)]
+        assert [each.says() for each in processes] == ["ready"] * 10
+        for each in processes:
+            each.hears()
+        assert [each.ends() for each in processes] == [("", 0)] * 10
     with SQLAlchemySaver.from_url(shared_url) as saver:
         assert saver.database.read(version) == HEAD
 
@@ -49,21 +60,80 @@ def test_head_is_the_newest_migration() -> None:
 def test_migrations_make_the_tables_that_the_code_declares(url: str) -> None:
     with SQLAlchemySaver.from_url(url) as saver:
         saver.setup()
+        saver.database.read(check_tables)
 
-        def compare(connection: object) -> None:
-            inspector = inspect(connection)
-            for table in metadata.tables.values():
-                columns = {column["name"]: column for column in inspector.get_columns(table.name)}
-                assert columns.keys() == {column.name for column in table.c}, table.name
-                assert {name: c["nullable"] for name, c in columns.items()} == {
-                    column.name: column.nullable for column in table.c
-                }, table.name
-                key = inspector.get_pk_constraint(table.name)["constrained_columns"]
-                assert key == [column.name for column in table.primary_key], table.name
-                indexes = {index["name"] for index in inspector.get_indexes(table.name)}
-                assert indexes >= {index.name for index in table.indexes}, table.name
 
-        saver.database.read(compare)
+def declared() -> list[Table]:
+    for module in (checkpoints, items, runs, traces):  # importing them is what declares the tables
+        assert module.metadata is metadata
+    return list(metadata.tables.values())
+
+
+def check_tables(connection: Connection) -> None:
+    inspector = inspect(connection)
+    for table in declared():
+        columns = {column["name"]: column for column in inspector.get_columns(table.name)}
+        assert columns.keys() == {column.name for column in table.c}, table.name
+        assert {name: c["nullable"] for name, c in columns.items()} == {
+            column.name: column.nullable for column in table.c
+        }, table.name
+        key = inspector.get_pk_constraint(table.name)["constrained_columns"]
+        assert key == [column.name for column in table.primary_key], table.name
+        indexes = {index["name"]: index["column_names"] for index in inspector.get_indexes(table.name)}
+        assert indexes == {
+            str(index.name): [column.name for column in index.columns] for index in table.indexes
+        }, table.name
+
+
+class CutOffError(Exception):
+    """The process is no more."""
+
+
+def cut_off(url: str, creations: int) -> bool:
+    """Set up on a connection that is lost after so many statements that create something; whether it was."""
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def lose(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal creations
+        creations -= statement.lstrip().startswith("CREATE ")
+        if creations == 0:
+            connection.invalidate()
+            raise CutOffError
+
+    try:
+        with SQLAlchemySaver.from_engine(engine) as saver:
+            saver.setup()
+    except (CutOffError, InvalidRequestError):
+        return True
+    finally:
+        engine.dispose()
+    return False
+
+
+def test_migrations_cut_off_after_any_statement_go_on_from_there(tmp_path: Path) -> None:
+    with database("mariadb", tmp_path) as url:
+        # What there is stays there, so each attempt comes as far as one more statement.
+        attempts = 0
+        while attempts < 100 and cut_off(url, 1):
+            attempts += 1
+        with SQLAlchemySaver.from_url(url) as saver:
+            saver.database.read(check_tables)
+            assert saver.database.read(version) == HEAD
+    # One for each table, also that of the version, and for each index.
+    assert attempts == 1 + sum(1 + len(table.indexes) for table in declared())
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_migrations_cut_off_leave_nothing_where_they_are_a_transaction(backend: str, tmp_path: Path) -> None:
+    with database(backend, tmp_path) as url:
+        assert cut_off(url, 10)
+        engine = create_engine(url)
+        assert inspect(engine).get_table_names() == []
+        engine.dispose()
+        with SQLAlchemySaver.from_url(url) as saver:
+            saver.setup()
+            saver.database.read(check_tables)
 
 
 def test_each_earlier_version_is_brought_up_to_date(url: str) -> None:

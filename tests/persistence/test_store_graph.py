@@ -1,9 +1,6 @@
 """The store in a LangGraph program, and shared by processes."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +10,7 @@ from langgraph.store.base import BaseStore, PutOp
 from typing_extensions import TypedDict
 
 from stellwerk.persistence.store import AsyncSQLAlchemyStore, SQLAlchemyStore
+from tests.persistence.processes import process
 
 
 class State(TypedDict, total=False):
@@ -72,30 +70,17 @@ async def test_the_same_in_async_code(url: str, nodes: Any, kind: Any) -> None:
     assert found["found"] == ["likes trains"]
 
 
-WRITER = """
-import sys
-from stellwerk.persistence.store import SQLAlchemyStore
-url, name = sys.argv[1:]
-with SQLAlchemyStore.from_url(url) as store:
-    for number in range(100):
-        store.put(("of", name), str(number), {"n": number})
-        store.put(("shared",), str(number % 5), {"by": name})
-        store.search(("shared",))
-"""
+def write(url: str, name: str) -> None:
+    with SQLAlchemyStore.from_url(url) as store:
+        for number in range(100):
+            store.put(("of", name), str(number), {"n": number})
+            store.put(("shared",), str(number % 5), {"by": name})
+            store.search(("shared",))
 
 
 def test_processes_share_a_database(shared_url: str) -> None:
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, shared_url, name],
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-        for name in ("one", "two")
-    ]
-    assert [writer.communicate(timeout=120)[1] for writer in writers] == ["", ""]
-    assert [writer.returncode for writer in writers] == [0, 0]
+    with process(write, shared_url, "one") as one, process(write, shared_url, "two") as two:
+        assert [writer.ends() for writer in (one, two)] == [("", 0), ("", 0)]
     with SQLAlchemyStore.from_url(shared_url) as store:
         for name in ("one", "two"):
             assert len(store.search(("of", name), limit=1000)) == 100

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from tests.fakes import (
     worker,
 )
 from tests.persistence.conftest import SERVERS, database
+from tests.persistence.processes import process
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "thread"}}
 
@@ -296,13 +295,8 @@ def test_a_killed_run_that_is_resumed_has_each_attempt_once(
 ) -> None:
     """Also attempts whose traces were queued when the process was killed."""
     with database(backend, tmp_path) as url:
-        code = (
-            f"from tests.persistence.test_trace_wiring import child; child({url!r}, {victim!r}, {moment!r})"
-        )
-        killed = subprocess.run(
-            [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=180
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        with process(child, url, victim, moment) as killed:
+            assert killed.ends() == ("", -signal.SIGKILL)
         small = Scripted(reply=lambda messages: "no" if mark_of(messages) == "c" else make(messages))
         with SQLAlchemySaver.from_url(url) as saver, TraceStore.from_url(url) as store:
             graph = create_orchestrator(

@@ -1,16 +1,9 @@
 """The store's tables."""
 
 import sqlalchemy as sa
-from alembic import op
 
-from stellwerk.persistence.schema.columns import (
-    TABLE_OPTIONS,
-    UTF8,
-    Moment,
-    bytes_type,
-    digest_type,
-    key_type,
-)
+from stellwerk.persistence.migrations.tables import create_table
+from stellwerk.persistence.schema.columns import UTF8, Moment, bytes_type, digest_type, key_type
 from stellwerk.persistence.schema.floats import Floats
 
 revision = "0002"
@@ -19,7 +12,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Items, and the vectors by which they are found."""
-    op.create_table(
+    create_table(
         "stellwerk_items",
         sa.Column("item", key_type(32), nullable=False),
         sa.Column("namespace", key_type(), nullable=False),
@@ -31,11 +24,12 @@ def upgrade() -> None:
         sa.Column("expires_at", Moment()),
         sa.Column("ttl_minutes", sa.Double),
         sa.PrimaryKeyConstraint("item"),
-        **TABLE_OPTIONS,
+        indexes={
+            "stellwerk_items_namespace": ["namespace", "updated_at"],
+            "stellwerk_items_expires": ["expires_at"],
+        },
     )
-    op.create_index("stellwerk_items_namespace", "stellwerk_items", ["namespace", "updated_at"])
-    op.create_index("stellwerk_items_expires", "stellwerk_items", ["expires_at"])
-    op.create_table(
+    create_table(
         "stellwerk_vectors",
         sa.Column("item", key_type(32), nullable=False),
         sa.Column("path", digest_type(), nullable=False),
@@ -44,5 +38,4 @@ def upgrade() -> None:
         sa.Column("norm", sa.Double, nullable=False),
         sa.Column("vector", Floats(), nullable=False),
         sa.PrimaryKeyConstraint("item", "path"),
-        **TABLE_OPTIONS,
     )

@@ -1,16 +1,9 @@
 """The tables of the traces."""
 
 import sqlalchemy as sa
-from alembic import op
 
-from stellwerk.persistence.schema.columns import (
-    TABLE_OPTIONS,
-    UTF8,
-    Moment,
-    bytes_type,
-    digest_type,
-    key_type,
-)
+from stellwerk.persistence.migrations.tables import create_table
+from stellwerk.persistence.schema.columns import UTF8, Moment, bytes_type, digest_type, key_type
 
 revision = "0003"
 down_revision = "0002"
@@ -18,7 +11,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Attempts, the runs that they belong to, and feedback on either."""
-    op.create_table(
+    create_table(
         "stellwerk_attempts",
         sa.Column("trace", digest_type(), nullable=False),
         sa.Column("run", digest_type(), nullable=False),
@@ -55,13 +48,14 @@ def upgrade() -> None:
         sa.Column("logprobs", UTF8()),
         sa.Column("created_at", Moment(), nullable=False),
         sa.PrimaryKeyConstraint("trace"),
-        **TABLE_OPTIONS,
+        indexes={
+            "stellwerk_attempts_created": ["created_at", "trace"],
+            "stellwerk_attempts_run": ["run_id", "created_at"],
+            "stellwerk_attempts_thread": ["thread", "created_at"],
+            "stellwerk_attempts_worker": ["worker", "created_at"],
+        },
     )
-    op.create_index("stellwerk_attempts_created", "stellwerk_attempts", ["created_at", "trace"])
-    op.create_index("stellwerk_attempts_run", "stellwerk_attempts", ["run_id", "created_at"])
-    op.create_index("stellwerk_attempts_thread", "stellwerk_attempts", ["thread", "created_at"])
-    op.create_index("stellwerk_attempts_worker", "stellwerk_attempts", ["worker", "created_at"])
-    op.create_table(
+    create_table(
         "stellwerk_traced_runs",
         sa.Column("run", digest_type(), nullable=False),
         sa.Column("thread", digest_type(), nullable=False),
@@ -82,12 +76,13 @@ def upgrade() -> None:
         sa.Column("started_at", Moment(), nullable=False),
         sa.Column("updated_at", Moment(), nullable=False),
         sa.PrimaryKeyConstraint("run"),
-        **TABLE_OPTIONS,
+        indexes={
+            "stellwerk_traced_runs_started": ["started_at", "run"],
+            "stellwerk_traced_runs_run_id": ["run_id"],
+            "stellwerk_traced_runs_thread": ["thread", "started_at"],
+        },
     )
-    op.create_index("stellwerk_traced_runs_started", "stellwerk_traced_runs", ["started_at", "run"])
-    op.create_index("stellwerk_traced_runs_run_id", "stellwerk_traced_runs", ["run_id"])
-    op.create_index("stellwerk_traced_runs_thread", "stellwerk_traced_runs", ["thread", "started_at"])
-    op.create_table(
+    create_table(
         "stellwerk_feedback",
         sa.Column("feedback", digest_type(), nullable=False),
         sa.Column("trace", digest_type()),
@@ -100,8 +95,9 @@ def upgrade() -> None:
         sa.Column("who", UTF8()),
         sa.Column("created_at", Moment(), nullable=False),
         sa.PrimaryKeyConstraint("feedback"),
-        **TABLE_OPTIONS,
+        indexes={
+            "stellwerk_feedback_trace": ["trace"],
+            "stellwerk_feedback_run": ["run"],
+            "stellwerk_feedback_created": ["created_at", "feedback"],
+        },
     )
-    op.create_index("stellwerk_feedback_trace", "stellwerk_feedback", ["trace"])
-    op.create_index("stellwerk_feedback_run", "stellwerk_feedback", ["run"])
-    op.create_index("stellwerk_feedback_created", "stellwerk_feedback", ["created_at", "feedback"])

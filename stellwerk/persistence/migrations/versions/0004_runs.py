@@ -1,16 +1,9 @@
 """The tables of runs and leases."""
 
 import sqlalchemy as sa
-from alembic import op
 
-from stellwerk.persistence.schema.columns import (
-    TABLE_OPTIONS,
-    UTF8,
-    Moment,
-    bytes_type,
-    digest_type,
-    key_type,
-)
+from stellwerk.persistence.migrations.tables import create_table
+from stellwerk.persistence.schema.columns import UTF8, Moment, bytes_type, digest_type, key_type
 
 revision = "0004"
 down_revision = "0003"
@@ -18,7 +11,7 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Runs, and the leases of their threads."""
-    op.create_table(
+    create_table(
         "stellwerk_runs",
         sa.Column("run", key_type(), nullable=False),
         sa.Column("thread", digest_type(), nullable=False),
@@ -33,11 +26,12 @@ def upgrade() -> None:
         sa.Column("error", UTF8()),
         sa.Column("totals", UTF8()),
         sa.PrimaryKeyConstraint("run"),
-        **TABLE_OPTIONS,
+        indexes={
+            "stellwerk_runs_thread": ["thread", "started_at"],
+            "stellwerk_runs_started": ["started_at"],
+        },
     )
-    op.create_index("stellwerk_runs_thread", "stellwerk_runs", ["thread", "started_at"])
-    op.create_index("stellwerk_runs_started", "stellwerk_runs", ["started_at"])
-    op.create_table(
+    create_table(
         "stellwerk_leases",
         sa.Column("thread", digest_type(), nullable=False),
         sa.Column("token", sa.BigInteger, nullable=False),
@@ -45,5 +39,4 @@ def upgrade() -> None:
         sa.Column("holder", UTF8(), nullable=False),
         sa.Column("expires_at", Moment(), nullable=False),
         sa.PrimaryKeyConstraint("thread"),
-        **TABLE_OPTIONS,
     )
