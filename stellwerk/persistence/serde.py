@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Collection, Iterable
+import sys
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Self
 
 import ormsgpack
@@ -36,6 +37,8 @@ from pydantic import BaseModel
 from stellwerk.errors import ConfigurationError, MissingExtraError, UntrustedDataError
 from stellwerk.persistence.allowed import Allowed, allowed_names
 
+_Builder = Callable[[Any], Any]
+_Builders = dict[tuple[Any, ...], tuple[Any, _Builder]]
 _CONSTRUCTORS = {
     EXT_CONSTRUCTOR_SINGLE_ARG,
     EXT_CONSTRUCTOR_POS_ARGS,
@@ -56,6 +59,7 @@ class StrictSerializer(JsonPlusSerializer):
 
     def __init__(self, allow: Iterable[Allowed] = ()) -> None:
         self._allow = allowed_names(allow)
+        self._builders: _Builders = {}
         super().__init__(allowed_msgpack_modules=tuple(self._allow), __unpack_ext_hook__=self._build)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[Allowed]) -> Self:
@@ -79,38 +83,58 @@ class StrictSerializer(JsonPlusSerializer):
         )
 
     def _unpack(self, payload: bytes) -> Any:
-        failed: list[BaseException] = []
+        return _Reading(self._allow, self._builders).unpack(payload)
 
-        def build(code: int, part: bytes) -> Any:
-            try:
-                return self._build(code, part)
-            except BaseException as error:
-                failed.append(error)
-                raise
+    def _build(self, code: int, payload: bytes) -> Any:
+        return _Reading(self._allow, self._builders).build(code, payload)
 
+
+class _Reading:
+    """One value that is read: objects within objects have the same rules."""
+
+    def __init__(self, allow: frozenset[tuple[str, ...]], builders: _Builders) -> None:
+        self._allow, self._builders = allow, builders
+        self._failed: BaseException | None = None
+
+    def unpack(self, payload: bytes) -> Any:
+        """The value of some msgpack.
+
+        Raises:
+            UntrustedDataError: if it is damaged, or holds what is not allowed.
+        """
         try:
-            return ormsgpack.unpackb(payload, ext_hook=build, option=ormsgpack.OPT_NON_STR_KEYS)
+            return ormsgpack.unpackb(payload, ext_hook=self._hook, option=ormsgpack.OPT_NON_STR_KEYS)
         except Exception as error:
             # ormsgpack says of any error in a hook only that there was one.
-            cause = failed[0] if failed else error
+            cause = self._failed or error
+            self._failed = None
             if isinstance(cause, UntrustedDataError) or not isinstance(cause, Exception):
                 raise cause from None
             raise UntrustedDataError(
                 f"a stored value is damaged: {type(cause).__name__}: {_brief(cause)}"
             ) from cause
 
-    def _is_allowed(self, module: str, name: str) -> bool:
-        return (module, name) in SAFE_MSGPACK_TYPES or (module, name) in self._allow
+    def _hook(self, code: int, payload: bytes) -> Any:
+        try:
+            return self.build(code, payload)
+        except BaseException as error:
+            self._failed = error
+            raise
 
-    def _build(self, code: int, payload: bytes) -> Any:
+    def build(self, code: int, payload: bytes) -> Any:
+        """The object of an extension type.
+
+        Raises:
+            UntrustedDataError: as `unpack`.
+        """
         if code == EXT_DELTA_SNAPSHOT:
-            return _DeltaSnapshot(self._unpack(payload))
+            return _DeltaSnapshot(self.unpack(payload))
         if code == EXT_NUMPY_ARRAY:
-            return _array(*self._unpack(payload))
+            return _array(*self.unpack(payload))
         if code not in _CONSTRUCTORS:
             raise UntrustedDataError(f"a stored value has the unknown type code {code}")
         try:
-            module, name, argument, *method = self._unpack(payload)
+            module, name, argument, *method = self.unpack(payload)
         except UntrustedDataError:
             # Name the outermost: to allow it allows what is in its fields.
             outer = _names(payload)
@@ -123,8 +147,13 @@ class StrictSerializer(JsonPlusSerializer):
         elif not self._is_allowed(module, name):
             raise _refused(module, name)
         try:
-            cls: Any = getattr(importlib.import_module(module), name)
-            return _construct(code, cls, argument, method)
+            cls, builder = self._builders.get((code, module, name, *method), (None, None))
+            # A notebook may have defined the class anew.
+            if builder is None or getattr(sys.modules.get(module), name, None) is not cls:
+                cls = getattr(importlib.import_module(module), name)
+                builder = _builder(code, cls, method)
+                self._builders[code, module, name, *method] = cls, builder
+            return builder(argument)
         except UntrustedDataError:
             raise
         except Exception as error:
@@ -133,6 +162,9 @@ class StrictSerializer(JsonPlusSerializer):
                 f"a stored {module}.{name} cannot be built from what is stored ({type(error).__name__}: "
                 f"{_brief(error)}); was the class moved or changed?"
             ) from error
+
+    def _is_allowed(self, module: str, name: str) -> bool:
+        return (module, name) in SAFE_MSGPACK_TYPES or (module, name) in self._allow
 
 
 def _names(payload: bytes) -> tuple[str, str] | None:
@@ -249,21 +281,22 @@ def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _construct(code: int, cls: Any, argument: Any, method: list[str]) -> Any:
+def _builder(code: int, cls: Any, method: list[str]) -> _Builder:
     match code:
-        case 1:  # EXT_CONSTRUCTOR_POS_ARGS
-            if cls.__name__ == "Send" and len(argument) == 3:
-                return cls(argument[0], argument[1], timeout=argument[2])
-            return cls(*argument)
+        case 1 if cls.__name__ == "Send":  # EXT_CONSTRUCTOR_POS_ARGS
+            return lambda given: cls(*given[:2], timeout=given[2]) if len(given) == 3 else cls(*given)
+        case 1:
+            return lambda given: cls(*given)
         case 2 if dataclasses.is_dataclass(cls):
-            return _dataclass(cls, argument)
+            return lambda given: _dataclass(cls, given)
         case 5 if issubclass(cls, BaseModel):
-            return _model(cls, argument)
+            return _model(cls)
         case 2 | 4 | 5:  # keyword arguments: named tuples, models of pydantic 1
-            return cls(**argument)
+            return lambda given: cls(**given)
         case 3:
-            return getattr(cls, method[0])(argument)
-    return cls(argument)
+            made: _Builder = getattr(cls, method[0])
+            return made
+    return lambda given: cls(given)
 
 
 def _dataclass(cls: Any, values: dict[str, Any]) -> Any:
@@ -274,11 +307,19 @@ def _dataclass(cls: Any, values: dict[str, Any]) -> Any:
     return made
 
 
-def _model(cls: type[BaseModel], values: Any) -> BaseModel:
-    if isinstance(values, dict):
-        values = {name: value for name, value in values.items() if name not in cls.model_computed_fields}
-    # By name, as it was stored: by its alias alone, a field would silently get its default.
-    return cls.model_validate(values, by_name=True)
+def _model(cls: type[BaseModel]) -> _Builder:
+    computed = frozenset(cls.model_computed_fields)
+    aliased = any(field.alias or field.validation_alias for field in cls.model_fields.values())
+    if not computed and not aliased:
+        return cls.model_validate
+
+    def build(values: Any) -> BaseModel:
+        if isinstance(values, dict):
+            values = {name: value for name, value in values.items() if name not in computed}
+        # By name, as it was stored: by its alias alone, a field would silently get its default.
+        return cls.model_validate(values, by_name=True)
+
+    return build
 
 
 def _array(dtype: str, shape: tuple[int, ...], order: Any, buffer: bytes) -> Any:
