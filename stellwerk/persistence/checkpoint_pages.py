@@ -105,28 +105,35 @@ class Listing:
     ) -> tuple[list[Found], Place | None]:
         chosen = []
         last = None
+        places: dict[tuple[bytes, bytes], Address] = {}
+        names: dict[bytes, dict[bytes, None]] = {}
+        ids: dict[tuple[bytes, bytes], list[bytes]] = {}
         for thread, ns, thread_id, checkpoint_ns, *columns in executor.fetch(_page(frozenset(given)), given):
             row = CheckpointRow._make(columns)
             last = Place(row.checkpoint_id, thread, ns)
-            if self._matches(codec, row):
-                at = Address(text(thread_id), text(checkpoint_ns), None)
-                chosen.append((at, row, codec.record(row, at)))
-        names: dict[bytes, dict[bytes, None]] = {}
-        ids: dict[Address, list[bytes]] = {}
-        for at, row, record in chosen:
-            names.setdefault(at.keys["thread"], {}).update(dict.fromkeys(record.blobs.values()))
-            ids.setdefault(at, []).append(row.checkpoint_id)
+            if not self._matches(codec, row):
+                continue
+            where = (thread, ns)
+            if (at := places.get(where)) is None:
+                at = places[where] = Address(text(thread_id), text(checkpoint_ns), None)
+            record = codec.record(row, at)
+            chosen.append((where, row, record))
+            if record.blobs:
+                names.setdefault(thread, {}).update(dict.fromkeys(record.blobs.values()))
+            ids.setdefault(where, []).append(row.checkpoint_id)
         stored = {thread: blobs_of(executor, thread, wanted) for thread, wanted in names.items()}
-        pending: dict[tuple[Address, bytes], list[WriteRow]] = {}
-        for at, wanted in ids.items():
-            for write in writes_of(executor, at.keys, wanted):
-                pending.setdefault((at, write.checkpoint_id), []).append(write)
+        pending: dict[tuple[bytes, bytes], dict[bytes, list[WriteRow]]] = {}
+        for where, wanted in ids.items():
+            own = pending[where] = {}
+            for write in writes_of(executor, {"thread": where[0], "ns": where[1]}, wanted):
+                own.setdefault(write.checkpoint_id, []).append(write)
         found = []
-        for at, row, record in chosen:
-            own = stored[at.keys["thread"]]
-            lacking = any(name not in own for name in record.blobs.values())
-            if not lacking or not is_gone(executor, at, row.checkpoint_id):  # deleted in between
-                found.append(Found(at, row, record, own, pending.get((at, row.checkpoint_id), ())))
+        for where, row, record in chosen:
+            values = stored.get(where[0], {})
+            lacking = any(name not in values for name in record.blobs.values())
+            if not lacking or not is_gone(executor, places[where], row.checkpoint_id):  # deleted in between
+                writes = pending[where].get(row.checkpoint_id, ())
+                found.append(Found(places[where], row, record, values, writes))
         return found, last
 
     def _matches(self, codec: Codec, row: CheckpointRow) -> bool:
