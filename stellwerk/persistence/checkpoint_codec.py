@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -17,7 +18,6 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     PendingWrite,
     get_serializable_checkpoint_metadata,
-    writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -27,6 +27,7 @@ from stellwerk.persistence.schema.columns import MAX_KEY, digest, key, text
 _INLINE = 64  # characters; a row of its own costs more than repeating so little with every checkpoint
 _FEW = 3  # such atoms in a list or a dict
 _BLOBS = "blobs"
+_PLACE = attrgetter("task_path", "task_id", "idx")
 
 
 class CheckpointRow(NamedTuple):
@@ -286,12 +287,11 @@ class Codec:
 
     @staticmethod
     def in_order(writes: Iterable[WriteRow]) -> list[WriteRow]:
-        """As LangGraph applies them; sorted here, as databases differ in the order of texts."""
-        if not writes:
-            return []
-        return sorted(
-            writes, key=lambda row: writes_sort_key(text(row.task_path), text(row.task_id), row.idx)
-        )
+        """As LangGraph applies them (`writes_sort_key`).
+
+        Sorted here, as databases differ in the order of texts; UTF-8 sorts as the text it stands for.
+        """
+        return sorted(writes, key=_PLACE) if writes else []
 
     @staticmethod
     def channel(row: WriteRow) -> str:
@@ -307,7 +307,7 @@ class Codec:
         return None if kind == "msgpack" else kind, payload
 
     def _load(self, kind: str | None, payload: bytes) -> Any:
-        return self._serde.loads_typed((kind or "msgpack", bytes(payload)))
+        return self._serde.loads_typed((kind or "msgpack", payload))
 
 
 def plain(value: Any) -> Any:

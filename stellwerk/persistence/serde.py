@@ -75,15 +75,12 @@ class StrictSerializer(JsonPlusSerializer):
         """
         kind, payload = data
         if kind == "msgpack":
-            return self._unpack(payload)
+            return _Reading(self._allow, self._builders).unpack(payload)
         if kind in ("null", "bytes", "bytearray"):
             return super().loads_typed(data)
         raise UntrustedDataError(
             f"a stored value is of the kind {kind!r}, which is not read; it was written by another program"
         )
-
-    def _unpack(self, payload: bytes) -> Any:
-        return _Reading(self._allow, self._builders).unpack(payload)
 
     def _build(self, code: int, payload: bytes) -> Any:
         return _Reading(self._allow, self._builders).build(code, payload)
@@ -91,6 +88,8 @@ class StrictSerializer(JsonPlusSerializer):
 
 class _Reading:
     """One value that is read: objects within objects have the same rules."""
+
+    __slots__ = ("_allow", "_builders", "_failed")
 
     def __init__(self, allow: frozenset[tuple[str, ...]], builders: _Builders) -> None:
         self._allow, self._builders = allow, builders

@@ -103,7 +103,10 @@ def key(name: str, value: str) -> bytes:
 
 def text(stored: bytes) -> str:
     """The text of a key."""
-    return bytes(stored).decode("utf-8", "surrogatepass")
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored.decode("utf-8", "surrogatepass")
 
 
 def microseconds(moment: datetime) -> int:
