@@ -93,7 +93,10 @@ def prune(
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
-    """Delete threads and traces that are older than an age; a thread counts by its newest checkpoint."""
+    """Delete threads and traces that are older than an age; a thread counts by its newest checkpoint.
+
+    A thread that a run holds at that moment is left as it is.
+    """
     with errors():
         from stellwerk.persistence.retention import find_prunable
         from stellwerk.persistence.saver import SQLAlchemySaver
@@ -105,6 +108,7 @@ def prune(
                 "threads": len(found.threads),
                 "checkpoints": sum(thread.checkpoints for thread in found.threads),
                 "bytes": sum(thread.bytes for thread in found.threads),
+                "held": found.held,
                 "traces": found.traces,
                 "dry_run": dry_run,
             }
@@ -130,12 +134,17 @@ def _prune(
 
     pruned = deleted = 0
     failed: dict[str, str] = {}
+    held = list(found.held)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("threads", total=len(found.threads))
         for thread in found.threads:
             try:
-                pruned += prune_thread(saver, thread, older_than=age, keep_latest=keep_latest)
+                outcome = prune_thread(saver, thread, older_than=age, keep_latest=keep_latest)
+                pruned += outcome == "pruned"
+                if outcome == "held":
+                    held.append(thread.thread_id)
+                    typer.echo(f"thread {plain(thread.thread_id)}: a run holds it; left as it is", err=True)
             except StellwerkError as error:  # one that cannot be read must not keep the others
                 failed[thread.thread_id] = str(error)
                 typer.echo(f"thread {plain(thread.thread_id)}: {plain(str(error))}", err=True)
@@ -145,7 +154,7 @@ def _prune(
             for gone in prune_traces(saver, older_than=age):
                 deleted += gone
                 progress.advance(bar, gone)
-    return {"pruned_threads": pruned, "deleted_traces": deleted, "failed": failed}
+    return {"pruned_threads": pruned, "held": held, "deleted_traces": deleted, "failed": failed}
 
 
 def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
@@ -154,7 +163,8 @@ def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
         shown = f"{threads} with about {checkpoints} that are not the latest, of {outcome['bytes']:,} bytes"
     else:
         shown = f"{threads} with {checkpoints}, {outcome['bytes']:,} bytes"
-    return f"to delete: {shown}; {outcome['traces']:,} traces"
+    held = f"; left, as runs hold them: {len(outcome['held']):,} threads" if outcome["held"] else ""
+    return f"to delete: {shown}; {outcome['traces']:,} traces{held}"
 
 
 def _age(given: str) -> timedelta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy import text as sql
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from typing_extensions import TypedDict
 
 from stellwerk.errors import InputError
-from stellwerk.persistence import checkpoint_units, trace_units
+from stellwerk.persistence import checkpoint_units, run_units, trace_units
 from stellwerk.persistence.checkpoint_codec import Codec
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
@@ -62,10 +62,14 @@ class OldThread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prunable:
-    """What pruning would find: threads, and attempts and runs."""
+    """What pruning would find: threads, and attempts and runs. `held` are old threads that a run holds."""
 
     threads: list[OldThread]
+    held: list[str]
     traces: int
+
+
+Pruned = Literal["pruned", "gone on", "held"]
 
 
 def stats(saver: SQLAlchemySaver, *, threads: int = 10) -> DatabaseStats:
@@ -84,7 +88,7 @@ def stats(saver: SQLAlchemySaver, *, threads: int = 10) -> DatabaseStats:
 def find_prunable(
     saver: SQLAlchemySaver, *, older_than: timedelta, keep_latest: bool, keep_traces: bool
 ) -> Prunable:
-    """What `prune_thread` and `prune_traces` would work on.
+    """What `prune_thread` and `prune_traces` would work on; not threads that a run holds.
 
     Args:
         saver: on the database.
@@ -104,14 +108,20 @@ def find_prunable(
         after = page[-1].thread
     if keep_latest:
         found = [one for one in found if one.checkpoints]
+    live = saver.database.read(run_units.live_threads)
+    held = [one.thread_id for one in found if one.thread in live]
+    found = [one for one in found if one.thread not in live]
     traces = 0 if keep_traces else saver.database.read(lambda c: _old_traces(c, before))
-    return Prunable(threads=found, traces=traces)
+    return Prunable(threads=found, held=held, traces=traces)
 
 
 def prune_thread(
     saver: SQLAlchemySaver, thread: OldThread, *, older_than: timedelta, keep_latest: bool
-) -> bool:
-    """Delete an old thread, or all of it but its latest checkpoints; False if it has gone on meanwhile.
+) -> Pruned:
+    """Delete an old thread, or all of it but its latest checkpoints.
+
+    Returns:
+        `pruned`; nothing was deleted if it has `gone on` meanwhile, or is `held` by a run.
 
     Raises:
         DatabaseError: if the database fails, or what it holds cannot be read.
@@ -237,15 +247,20 @@ def _old_traces(connection: Connection, before: datetime) -> int:
     return int(connection.execute(old).scalar_one()) + int(connection.execute(old_runs).scalar_one())
 
 
-def _prune(connection: Connection, codec: Codec, thread: bytes, before: datetime, keep_latest: bool) -> bool:
-    _, newest = _extent(connection, thread)
-    if newest is None or newest >= before:
-        return False
-    if keep_latest:
-        checkpoint_units.keep_latest(connection, codec, thread)
-    else:
-        checkpoint_units.delete_thread(connection, thread)
-    return True
+def _prune(
+    connection: Connection, codec: Codec, thread: bytes, before: datetime, keep_latest: bool
+) -> Pruned:
+    with run_units.kept_free(connection, thread) as free:
+        if not free:
+            return "held"
+        _, newest = _extent(connection, thread)
+        if newest is None or newest >= before:
+            return "gone on"
+        if keep_latest:
+            checkpoint_units.keep_latest(connection, codec, thread)
+        else:
+            checkpoint_units.delete_thread(connection, thread)
+        return "pruned"
 
 
 def _extent(connection: Connection, thread: bytes) -> tuple[int, datetime | None]:

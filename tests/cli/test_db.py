@@ -1,5 +1,6 @@
 import json
 import stat
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
-from sqlalchemy import create_engine, update
+from sqlalchemy import Connection, create_engine, update
 from typer.testing import CliRunner, Result
 
 from stellwerk.cli import app
 from stellwerk.graphs import create_orchestrator
+from stellwerk.persistence.retention import find_prunable, prune_thread
+from stellwerk.persistence.run_units import kept_free
+from stellwerk.persistence.runs import RunStore
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import checkpoints
 from stellwerk.persistence.schema.columns import digest, microseconds
@@ -111,6 +115,7 @@ def test_a_dry_run_deletes_nothing(filled: str) -> None:
         "threads": 2,
         "checkpoints": before["old"] + before["older"],
         "bytes": outcome["bytes"],
+        "held": [],
         "traces": 2,
         "dry_run": True,
     }
@@ -155,6 +160,63 @@ def test_prune_asks_first(filled: str) -> None:
     assert count(filled) == before
     assert stellwerk("db", "prune", "--older-than", "30d", "--database", filled, stdin="y\n").exit_code == 0
     assert count(filled)["old"] == 0
+
+
+@pytest.mark.parametrize("how", [(), ("--keep-latest",)])
+def test_a_thread_that_a_run_holds_is_left(filled: str, how: tuple[str, ...]) -> None:
+    before = count(filled)
+    arguments = ("db", "prune", "--older-than", "30d", *how, "--database", filled)
+    with RunStore.from_url(filled) as runs:
+        lease = runs.claim("old", task="Go on")
+        dry = stellwerk_json(*arguments, "--dry-run")
+        assert (dry["threads"], dry["held"]) == (1, ["old"])
+        result = stellwerk(*arguments, "--yes", "--json")
+        assert "left, as runs hold them: 1 threads" in result.stderr
+        outcome = json.loads(result.stdout)
+        assert (outcome["pruned_threads"], outcome["held"]) == (1, ["old"])
+        assert count(filled)["old"] == before["old"]
+        runs.release(lease)
+    outcome = stellwerk_json(*arguments, "--yes")
+    assert (outcome["pruned_threads"], outcome["held"]) == (1, [])
+
+
+def test_a_thread_that_is_claimed_while_it_would_be_pruned_is_left(filled: str) -> None:
+    before, age = count(filled), timedelta(days=30)
+    with SQLAlchemySaver.from_url(filled) as saver, RunStore(saver.database) as runs:
+        found = find_prunable(saver, older_than=age, keep_latest=False, keep_traces=True)
+        lease = runs.claim("old", task="Go on")
+        outcomes = {
+            one.thread_id: prune_thread(saver, one, older_than=age, keep_latest=False)
+            for one in found.threads
+        }
+        assert outcomes == {"old": "held", "older": "pruned"}
+        assert count(filled)["old"] == before["old"]
+        assert runs.renew(lease).token == lease.token
+        assert runs.claim("older", task="Anew").token == 1
+
+
+def test_a_thread_cannot_be_claimed_while_it_is_pruned(filled: str) -> None:
+    """The claim waits until the transaction that found the thread free has ended."""
+    order: list[str] = []
+
+    def claim() -> None:
+        with RunStore.from_url(filled) as runs:
+            runs.claim("never claimed", task="Begin")
+            order.append("claimed")
+
+    claiming = threading.Thread(target=claim)
+
+    def prune(connection: Connection) -> None:
+        with kept_free(connection, digest("never claimed")) as free:
+            assert free
+            claiming.start()
+            claiming.join(0.5)  # it would be through by then; on a slow machine this proves less
+            order.append("pruned")
+
+    with SQLAlchemySaver.from_url(filled) as saver:
+        saver.database.write(prune)
+    claiming.join()
+    assert order == ["pruned", "claimed"]
 
 
 def test_a_thread_that_cannot_be_read_keeps_no_other(filled: str) -> None:
