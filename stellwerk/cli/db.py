@@ -88,12 +88,13 @@ def prune(
         typer.Option("--keep-latest", help="Keep the latest checkpoint of each thread, so that it goes on."),
     ] = False,
     keep_traces: Annotated[bool, typer.Option("--keep-traces", help="Keep attempts and feedback.")] = False,
+    keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the list of runs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
-    """Delete threads and traces that are older than an age; a thread counts by its newest checkpoint.
+    """Delete threads, ended runs and traces older than an age; a thread counts by its newest checkpoint.
 
     A thread that a run holds at that moment is left as it is.
     """
@@ -103,36 +104,44 @@ def prune(
 
         age = _age(older_than)
         with SQLAlchemySaver.from_url(database_of(database)) as saver:
-            found = find_prunable(saver, older_than=age, keep_latest=keep_latest, keep_traces=keep_traces)
+            found = find_prunable(
+                saver,
+                older_than=age,
+                keep_latest=keep_latest,
+                keep_traces=keep_traces,
+                keep_runs=keep_runs,
+            )
             outcome: dict[str, Any] = {
                 "threads": len(found.threads),
                 "checkpoints": sum(thread.checkpoints for thread in found.threads),
                 "bytes": sum(thread.bytes for thread in found.threads),
                 "held": found.held,
+                "unsaved": len(found.unsaved),
+                "runs": found.runs,
                 "traces": found.traces,
                 "dry_run": dry_run,
             }
             typer.echo(_described(outcome, keep_latest), err=True)
-            if not dry_run and (found.threads or found.traces):
+            if not dry_run and (found.threads or found.unsaved or found.runs or found.traces):
                 if not yes and not typer.confirm("Delete that?", err=True):
                     raise typer.Exit(1)
-                outcome |= _prune(saver, found, age, keep_latest, keep_traces)
+                outcome |= _prune(saver, found, age, keep_latest)
     if as_json:
         typer.echo(json.dumps(outcome, indent=2))
     elif "pruned_threads" in outcome:
         typer.echo(
-            f"pruned {outcome['pruned_threads']:,} threads, deleted {outcome['deleted_traces']:,} traces"
+            f"pruned {outcome['pruned_threads']:,} threads, deleted the writes of "
+            f"{outcome['deleted_unsaved']:,} others, {outcome['deleted_runs']:,} runs "
+            f"and {outcome['deleted_traces']:,} traces"
         )
     if outcome.get("failed"):
         raise typer.Exit(1)
 
 
-def _prune(
-    saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest: bool, keep_traces: bool
-) -> dict[str, Any]:
-    from stellwerk.persistence.retention import prune_thread, prune_traces
+def _prune(saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest: bool) -> dict[str, Any]:
+    from stellwerk.persistence.retention import prune_runs, prune_thread, prune_traces, prune_unsaved
 
-    pruned = deleted = 0
+    pruned = deleted = runs = 0
     failed: dict[str, str] = {}
     held = list(found.held)
     console = Console(stderr=True)
@@ -149,12 +158,25 @@ def _prune(
                 failed[thread.thread_id] = str(error)
                 typer.echo(f"thread {plain(thread.thread_id)}: {plain(str(error))}", err=True)
             progress.advance(bar)
-        if not keep_traces:
+        unsaved = sum(prune_unsaved(saver, thread, older_than=age) for thread in found.unsaved)
+        if found.runs:
+            bar = progress.add_task("runs", total=found.runs)
+            for gone in prune_runs(saver, older_than=age):
+                runs += gone
+                progress.advance(bar, gone)
+        if found.traces:
             bar = progress.add_task("traces", total=found.traces)
             for gone in prune_traces(saver, older_than=age):
                 deleted += gone
                 progress.advance(bar, gone)
-    return {"pruned_threads": pruned, "held": held, "deleted_traces": deleted, "failed": failed}
+    return {
+        "pruned_threads": pruned,
+        "held": held,
+        "deleted_unsaved": unsaved,
+        "deleted_runs": runs,
+        "deleted_traces": deleted,
+        "failed": failed,
+    }
 
 
 def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
@@ -164,7 +186,8 @@ def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
     else:
         shown = f"{threads} with {checkpoints}, {outcome['bytes']:,} bytes"
     held = f"; left, as runs hold them: {len(outcome['held']):,} threads" if outcome["held"] else ""
-    return f"to delete: {shown}; {outcome['traces']:,} traces{held}"
+    unsaved = f"; writes of {outcome['unsaved']:,} threads without a checkpoint" if outcome["unsaved"] else ""
+    return f"to delete: {shown}{unsaved}; {outcome['runs']:,} runs; {outcome['traces']:,} traces{held}"
 
 
 def _age(given: str) -> timedelta:

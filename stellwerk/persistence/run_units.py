@@ -172,6 +172,19 @@ def live_threads(connection: Connection) -> set[bytes]:
     return set(connection.execute(select(leases.c.thread).where(leases.c.expires_at > now())).scalars())
 
 
+def ended_before(connection: Connection, before: datetime, after: bytes, size: int) -> list[bytes]:
+    """Keys, in order, of runs that ended before a moment; one whose process died counts by its start."""
+    held = select(leases.c.run).where(leases.c.run == runs.c.run, leases.c.expires_at > now()).exists()
+    ended = or_(runs.c.ended_at < before, and_(runs.c.ended_at.is_(None), ~held))
+    query = select(runs.c.run).where(runs.c.run > after, runs.c.started_at < before, ended)
+    return [bytes(run) for run in connection.execute(query.order_by(runs.c.run).limit(size)).scalars()]
+
+
+def delete_runs(connection: Connection, keys: Sequence[bytes]) -> int:
+    """Delete runs, not the leases that name them: a thread's tokens have to go on growing."""
+    return connection.execute(delete(runs).where(runs.c.run.in_(keys))).rowcount
+
+
 def renew(connection: Connection, lease: Lease) -> Lease:
     """The lease, good for another `ttl` from now.
 

@@ -19,9 +19,11 @@ from stellwerk.persistence.runs import RunStore
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import checkpoints
 from stellwerk.persistence.schema.columns import digest, microseconds
+from stellwerk.persistence.schema.runs import runs
 from stellwerk.persistence.traces import TraceStore
 from tests.fakes import ladder, make, plan, values, worker
 from tests.persistence.conftest import SERVERS, database
+from tests.persistence.leases import expire, rows
 from tests.persistence.traces import attempt, run
 
 OLD = datetime.now(UTC) - timedelta(days=40)
@@ -116,6 +118,8 @@ def test_a_dry_run_deletes_nothing(filled: str) -> None:
         "checkpoints": before["old"] + before["older"],
         "bytes": outcome["bytes"],
         "held": [],
+        "unsaved": 0,
+        "runs": 0,
         "traces": 2,
         "dry_run": True,
     }
@@ -166,8 +170,8 @@ def test_prune_asks_first(filled: str) -> None:
 def test_a_thread_that_a_run_holds_is_left(filled: str, how: tuple[str, ...]) -> None:
     before = count(filled)
     arguments = ("db", "prune", "--older-than", "30d", *how, "--database", filled)
-    with RunStore.from_url(filled) as runs:
-        lease = runs.claim("old", task="Go on")
+    with RunStore.from_url(filled) as store:
+        lease = store.claim("old", task="Go on")
         dry = stellwerk_json(*arguments, "--dry-run")
         assert (dry["threads"], dry["held"]) == (1, ["old"])
         result = stellwerk(*arguments, "--yes", "--json")
@@ -175,24 +179,24 @@ def test_a_thread_that_a_run_holds_is_left(filled: str, how: tuple[str, ...]) ->
         outcome = json.loads(result.stdout)
         assert (outcome["pruned_threads"], outcome["held"]) == (1, ["old"])
         assert count(filled)["old"] == before["old"]
-        runs.release(lease)
+        store.release(lease)
     outcome = stellwerk_json(*arguments, "--yes")
     assert (outcome["pruned_threads"], outcome["held"]) == (1, [])
 
 
 def test_a_thread_that_is_claimed_while_it_would_be_pruned_is_left(filled: str) -> None:
     before, age = count(filled), timedelta(days=30)
-    with SQLAlchemySaver.from_url(filled) as saver, RunStore(saver.database) as runs:
+    with SQLAlchemySaver.from_url(filled) as saver, RunStore(saver.database) as store:
         found = find_prunable(saver, older_than=age, keep_latest=False, keep_traces=True)
-        lease = runs.claim("old", task="Go on")
+        lease = store.claim("old", task="Go on")
         outcomes = {
             one.thread_id: prune_thread(saver, one, older_than=age, keep_latest=False)
             for one in found.threads
         }
         assert outcomes == {"old": "held", "older": "pruned"}
         assert count(filled)["old"] == before["old"]
-        assert runs.renew(lease).token == lease.token
-        assert runs.claim("older", task="Anew").token == 1
+        assert store.renew(lease).token == lease.token
+        assert store.claim("older", task="Anew").token == 1
 
 
 def test_a_thread_cannot_be_claimed_while_it_is_pruned(filled: str) -> None:
@@ -200,8 +204,8 @@ def test_a_thread_cannot_be_claimed_while_it_is_pruned(filled: str) -> None:
     order: list[str] = []
 
     def claim() -> None:
-        with RunStore.from_url(filled) as runs:
-            runs.claim("never claimed", task="Begin")
+        with RunStore.from_url(filled) as store:
+            store.claim("never claimed", task="Begin")
             order.append("claimed")
 
     claiming = threading.Thread(target=claim)
@@ -217,6 +221,61 @@ def test_a_thread_cannot_be_claimed_while_it_is_pruned(filled: str) -> None:
         saver.database.write(prune)
     claiming.join()
     assert order == ["pruned", "claimed"]
+
+
+def runs_of(url: str) -> dict[str, str]:
+    with RunStore.from_url(url) as store:
+        return {run.task: run.status for run in store.list(limit=None)}
+
+
+@pytest.fixture
+def with_runs(shared_url: str) -> str:
+    """Runs that ended long ago, without a word or with one, that runs since then, and that is new."""
+    with RunStore.from_url(shared_url) as store:
+        for task, old, ends in (
+            ("done", True, True),
+            ("died", True, False),
+            ("runs", True, False),
+            ("new", False, True),
+        ):
+            lease = store.claim(task, task=task)
+            if ends:
+                store.release(lease)
+            if old:
+                moved = update(runs).where(runs.c.run == lease.run_id.encode()).values(started_at=OLD)
+                moved = moved.values(ended_at=OLD) if ends else moved
+                store.database.write(lambda c, moved=moved: c.execute(moved))  # type: ignore[misc]
+        expire(store.database, "died")
+    return shared_url
+
+
+def test_prune_deletes_old_runs(with_runs: str) -> None:
+    arguments = ("db", "prune", "--older-than", "30d", "--database", with_runs)
+    kept = stellwerk_json(*arguments, "--yes", "--keep-runs")
+    assert kept["runs"] == 0
+    assert len(runs_of(with_runs)) == 4
+    assert stellwerk_json(*arguments, "--dry-run")["runs"] == 2
+    assert stellwerk_json(*arguments, "--yes")["deleted_runs"] == 2
+    assert runs_of(with_runs) == {"new": "done", "runs": "running"}
+    with RunStore.from_url(with_runs) as store:  # a token is never given twice
+        assert store.claim("done", task="again").token == 2
+
+
+def test_prune_deletes_writes_of_threads_that_never_saved_a_checkpoint(shared_url: str) -> None:
+    """As a process leaves them that was killed before its first checkpoint."""
+    with SQLAlchemySaver.from_url(shared_url) as saver, RunStore(saver.database) as store:
+        for thread, at in (("lost", OLD), ("held", OLD), ("begins", datetime.now(UTC))):
+            ticks = microseconds(at) * 10 + 0x01B21DD213814000
+            digits = f"{ticks:015x}"
+            name = f"{digits[:8]}-{digits[8:12]}-6{digits[12:]}-8000-000000000000"
+            told = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": name}
+            saver.put_writes({"configurable": told}, [("channel", "value")], "task")
+        store.claim("held", task="Begin")
+        arguments = ("db", "prune", "--older-than", "30d", "--database", shared_url)
+        assert stellwerk_json(*arguments, "--dry-run")["unsaved"] == 1
+        assert [rows(saver.database, thread) for thread in ("lost", "held", "begins")] == [1, 1, 1]
+        assert stellwerk_json(*arguments, "--yes")["deleted_unsaved"] == 1
+        assert [rows(saver.database, thread) for thread in ("lost", "held", "begins")] == [0, 1, 1]
 
 
 def test_a_thread_that_cannot_be_read_keeps_no_other(filled: str) -> None:
