@@ -31,12 +31,12 @@ class Found:
 
 
 def save(connection: Connection, told: Sequence[dict[str, Any]], began: Sequence[dict[str, Any]]) -> None:
-    """Save attempts, of which each stays as it was told first, and runs, of which the last word counts."""
+    """Save attempts, of which each stays as it was told first, and runs, of which the latest word counts."""
     dialect = connection.dialect.name
     if told:
         connection.execute(insert_or_keep(dialect, attempts), list(told))
     if began:
-        connection.execute(insert_or_update(dialect, runs, _TOLD), list(began))
+        connection.execute(insert_or_update(dialect, runs, _TOLD, "updated_at"), list(began))
 
 
 def find(connection: Connection, wanted: str, thread_id: str | None) -> list[Found]:

@@ -168,7 +168,7 @@ class TraceStore:
         self._writer.put(trace, content_size(trace))
 
     def run(self, trace: RunTrace, /) -> None:
-        """Queue where a run stands."""
+        """Queue where a run stands. What was said of a later moment (`updated_at`) stays."""
         self._writer.put(trace, 2_000 + len(trace.task))
 
     def flush(self, timeout: float = 30.0) -> bool:
@@ -391,7 +391,9 @@ class TraceStore:
                     told.append(self._codec.attempt(trace))
                 else:
                     row = self._codec.run(trace)
-                    began[row["run"]] = row
+                    said = began.get(row["run"])
+                    if said is None or row["updated_at"] >= said["updated_at"]:
+                        began[row["run"]] = row
             except Exception:  # one that cannot be stored must not take the others along
                 left_out += 1
         if told or began:

@@ -95,6 +95,24 @@ def test_the_last_word_on_a_run_counts(store: TraceStore) -> None:
     assert found["updated_at"] == NOON + timedelta(seconds=9)
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_earlier_word_that_comes_late_does_not_count(shared_url: str, apart: bool) -> None:
+    later, earlier = NOON + timedelta(seconds=10), NOON + timedelta(seconds=1)
+    with TraceStore.from_url(shared_url) as one, TraceStore.from_url(shared_url) as other:
+        one.run(run(outcome="ok", detail="all done", updated_at=later))
+        if apart:
+            assert one.flush()
+        teller = other if apart else one
+        teller.run(run(outcome="interrupted", detail="a signal", updated_at=earlier))
+        assert teller.flush()
+        assert teller.dropped == 0
+        (found,) = one.runs()
+        assert (found["outcome"], found["detail"], found["updated_at"]) == ("ok", "all done", later)
+        other.run(run(outcome="failed", detail="of that moment", updated_at=later))
+        (found,) = other.runs()
+        assert (found["outcome"], found["detail"]) == ("failed", "of that moment")
+
+
 def test_a_run_of_another_thread_is_not_touched(store: TraceStore) -> None:
     store.run(run(thread_id="mine", outcome="ok"))
     store.run(run(thread_id="theirs", outcome="failed"))
