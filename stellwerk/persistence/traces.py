@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import URL, Engine
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy import URL, Engine, select
 from typing_extensions import TypedDict, Unpack
 
-from stellwerk.errors import DatabaseError, InputError
+from stellwerk.errors import InputError
 from stellwerk.persistence import trace_units as units
 from stellwerk.persistence.background import BackgroundWriter
 from stellwerk.persistence.database import Database
+from stellwerk.persistence.retry import passes
 from stellwerk.persistence.trace_codec import (
     Content,
     TraceCodec,
@@ -403,19 +403,22 @@ class TraceStore:
     def _save(self, told: list[dict[str, Any]], began: list[dict[str, Any]]) -> int:
         try:
             self.database.write(lambda c: units.save(c, told, began))
-        except DatabaseError as error:
-            if len(told) + len(began) == 1 or not isinstance(error.__cause__, DataError | IntegrityError):
+        except Exception as error:  # of the driver's own as well, as SQLite's OverflowError for 2**63
+            if len(told) + len(began) == 1 or passes(error.__cause__ or error):
                 raise
         else:
             return 0
-        # The database refuses a value of one of them.
+        # The database refuses a value of one of them, or it does not answer at all, which this raises.
+        self.database.read(lambda c: c.execute(select(1)))
         one_by_one: list[_Rows] = [([row], []) for row in told]
         one_by_one += [([], [row]) for row in began]
         left_out = 0
-        for one in one_by_one:
+        for done, one in enumerate(one_by_one):
             try:
-                left_out += self._save(*one)
-            except DatabaseError:
+                self._save(*one)
+            except Exception as error:
+                if passes(error.__cause__ or error):  # not to wait as long for each of the others
+                    return left_out + len(one_by_one) - done
                 left_out += 1
         return left_out
 

@@ -296,6 +296,33 @@ def test_any_text_is_taken(store: TraceStore, said: str, value: Any) -> None:
     assert store.dropped == 0
 
 
+@pytest.mark.parametrize("field", ["value", "tools"])
+def test_a_value_or_a_tool_too_large_for_a_statement_does_not_lose_the_attempt(
+    store: TraceStore, field: str
+) -> None:
+    large = "x" * 17_000_000
+    told = attempt(value=large) if field == "value" else attempt()
+    if field == "tools":
+        told.calls[0]["tools"][0]["output"] = large
+    store.attempt(told)
+    (found,) = store.attempts()
+    assert (found["content"], found["value"], found["input"]) == ("none", None, 100)
+    assert (found["tools"][0]["name"], "output" in found["tools"][0]) == ("look", False)
+    assert store.dropped == 0
+
+
+def test_a_trace_that_the_database_refuses_takes_no_other_along(shared_url: str) -> None:
+    wrong = attempt(2)
+    wrong.calls[0]["usage"]["input"] = 2**63
+    with TraceStore.from_url(shared_url) as store:
+        for told in (attempt(1), wrong, attempt(3)):
+            store.attempt(told)
+        store.run(run())
+        assert [found["subtask"] for found in store.attempts()] == ["3", "1"]
+        assert [found["outcome"] for found in store.runs()] == ["ok"]
+        assert store.dropped == 1
+
+
 def test_threads_write_side_by_side(store: TraceStore) -> None:
     def work(thread: int) -> None:
         for number in range(100):
