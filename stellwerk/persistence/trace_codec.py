@@ -31,8 +31,10 @@ class TraceCodec:
     """Turns traces into rows, with as much of their content as is wanted.
 
     Args:
-        content: `full` keeps prompts, answers, tool calls and values; `hash` a keyed hash of each, so that
-            equal ones can be told without being read; `none` nothing of them.
+        content: `full` keeps prompts, answers, tool calls and values. `hash` keeps a keyed hash of the task,
+            of the prompt and the answer, and of each tool's arguments and output, so that equal ones can be
+            told without being read; of values, and of details of verdicts and errors, nothing is kept.
+            `none` keeps nothing of all that, only the tools' names.
         hash_key: for `hash`, at least 16 bytes; without a key, a short text could be guessed from its hash.
 
     Raises:

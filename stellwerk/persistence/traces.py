@@ -106,8 +106,8 @@ class TraceStore:
 
         Args:
             url: of the database.
-            content: whether prompts, answers, tool calls and values are kept in `full`, as a keyed `hash`, or
-                not at all (`none`).
+            content: whether prompts, answers, tool calls and values are kept in `full`; only as keyed hashes
+                (`hash`; of values nothing); or not at all (`none`). See `TraceCodec`.
             hash_key: for `hash`, at least 16 bytes.
             max_queued: traces that wait to be written, at most.
 

@@ -260,6 +260,9 @@ def test_nothing_of_the_content_is_stored_unless_wanted(shared_url: str, content
     assert (first["input"], first["tools"][0]["name"], second["reason"]) == (100, "look", "not_json")
     assert first["content"] == content
     assert (first["prompt_hash"] == second["prompt_hash"] is not None) == (content == "hash")
+    hashes = {"args_hash", "output_hash"} if content == "hash" else set()
+    assert first["tools"][0].keys() == {"name", "failed", "seconds"} | hashes
+    assert first["value"] is None
 
 
 def test_hashes_are_keyed(store: TraceStore, url: str) -> None:
