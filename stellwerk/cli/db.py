@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
-from stellwerk.cli.database import AsJson, Database, database_of, errors, plain
+from stellwerk.cli.database import AsJson, Database, errors, existing_database, made_database, plain
 from stellwerk.errors import InputError, StellwerkError
 
 if TYPE_CHECKING:  # SQLAlchemy and LangGraph take a second to import; `--help` does without
@@ -34,7 +34,7 @@ def upgrade(*, database: Database = None) -> None:
         from stellwerk.persistence.database import Database as Opened
         from stellwerk.persistence.migrate import HEAD, version
 
-        with Opened.from_url(database_of(database, create=True)) as opened:
+        with Opened.from_url(made_database(database)) as opened:
             opened.setup()
             found = opened.read(version)
         typer.echo(f"the database is of version {found or HEAD}")
@@ -52,7 +52,7 @@ def stats(
         from stellwerk.persistence.retention import stats as measure
         from stellwerk.persistence.saver import SQLAlchemySaver
 
-        with SQLAlchemySaver.from_url(database_of(database)) as saver:
+        with SQLAlchemySaver.from_url(existing_database(database)) as saver:
             found = measure(saver, threads=threads)
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=lambda moment: moment.isoformat()))
@@ -103,7 +103,7 @@ def prune(
         from stellwerk.persistence.saver import SQLAlchemySaver
 
         age = _age(older_than)
-        with SQLAlchemySaver.from_url(database_of(database)) as saver:
+        with SQLAlchemySaver.from_url(existing_database(database)) as saver:
             found = find_prunable(
                 saver,
                 older_than=age,

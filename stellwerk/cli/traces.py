@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stellwerk.cli.database import AsJson, Database, database_of, errors, plain
+from stellwerk.cli.database import AsJson, Database, errors, existing_database, plain
 from stellwerk.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def list_attempts(
     with errors():
         from stellwerk.persistence.traces import TraceStore
 
-        with TraceStore.from_url(database_of(database)) as store:
+        with TraceStore.from_url(existing_database(database)) as store:
             found = list(
                 store.attempts(limit=limit, **_filter(run, thread, worker, tier, accepted, since, until))
             )
@@ -103,7 +103,7 @@ def export(
         if chosen is None:
             raise InputError(f"{path}: say --format parquet or --format chat, or name it .parquet or .jsonl")
         write = export_parquet if chosen is Format.PARQUET else export_chat_jsonl
-        with TraceStore.from_url(database_of(database)) as store:
+        with TraceStore.from_url(existing_database(database)) as store:
             done = write(store, path, **_filter(run, thread, worker, tier, accepted, since, until))
     if as_json:
         outcome = {"path": str(path), "written": done.written, "left_out": done.left_out}
@@ -129,7 +129,7 @@ def feedback(
     with errors():
         from stellwerk.persistence.traces import TraceStore
 
-        with TraceStore.from_url(database_of(database)) as store:
+        with TraceStore.from_url(existing_database(database)) as store:
             if score is not None or label or comment:
                 store.add_feedback(id, score=score, label=label, comment=comment, who=who, thread_id=thread)
             said: list[dict[str, Any]] = [

@@ -1,18 +1,22 @@
 import json
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
-from sqlalchemy import Connection, create_engine, update
+from sqlalchemy import Connection, create_engine, inspect, update
 from typer.testing import CliRunner, Result
 
 from stellwerk.cli import app
 from stellwerk.graphs import create_orchestrator
+from stellwerk.persistence.migrate import upgrade as migrate
+from stellwerk.persistence.migrate import version
 from stellwerk.persistence.retention import find_prunable, prune_thread
 from stellwerk.persistence.run_units import kept_free
 from stellwerk.persistence.runs import RunStore
@@ -301,16 +305,75 @@ def test_an_age_that_is_none(age: str, tmp_path: Path) -> None:
     assert "such as 30d" in result.stderr
 
 
-@pytest.mark.parametrize("line", ["db stats", "traces list", "db prune --older-than 1d"])
-def test_a_database_that_is_not_there(line: str, tmp_path: Path) -> None:
+LOOKING = [
+    "db stats",
+    "db prune --older-than 1d --yes",
+    "traces list",
+    "traces export t.jsonl",
+    "traces feedback id --score 1",
+    "runs list",
+    "runs show id",
+    "runs cancel id",
+    "resume id",
+]
+
+
+@pytest.mark.parametrize("line", LOOKING)
+@pytest.mark.parametrize("given", ["{}", "sqlite:///{}", "sqlite:///file:{}?uri=true"])
+def test_a_database_that_is_not_there(line: str, given: str, tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
-    result = stellwerk(*line.split(), "--database", str(path))
+    result = stellwerk(*line.split(), "--database", given.format(path))
     assert result.exit_code == 2
     assert result.stderr == f"stellwerk: there is no database {path}; give another with --database\n"
-    assert not path.exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("line", LOOKING)
+def test_a_server_that_is_not_there(line: str) -> None:
     gone = stellwerk(*line.split(), "--database", "postgresql://postgres@127.0.0.1:9/test")
     assert gone.exit_code == 1
     assert "failed" in gone.stderr
+
+
+@pytest.mark.parametrize("line", LOOKING)
+def test_a_file_of_another_program_stays_as_it_is(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "not ours?.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a)")
+    before = path.read_bytes()
+    result = stellwerk(*line.split(), "--database", str(path))
+    assert result.exit_code == 2
+    assert f"the database {path} has no tables of Stellwerk" in result.stderr
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("backend", SERVERS)
+def test_a_server_without_tables_stays_as_it_is(backend: str, tmp_path: Path) -> None:
+    with database(backend, tmp_path) as url:
+        for line in ("db stats", "runs list", "traces list"):
+            result = stellwerk(*line.split(), "--database", url)
+            assert result.exit_code == 2
+            assert "has no tables of Stellwerk" in result.stderr
+        engine = create_engine(url)
+        assert inspect(engine).get_table_names() == []
+        engine.dispose()
+
+
+def test_looking_at_an_older_version_does_not_migrate_it(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        migrate(connection, "0003")
+    result = stellwerk("runs", "list", "--database", str(path))
+    assert result.exit_code == 2
+    assert "is of version 0003" in result.stderr
+    assert "stellwerk db upgrade" in result.stderr
+    with engine.connect() as connection:
+        assert version(connection) == "0003"
+    engine.dispose()
+    assert stellwerk("db", "upgrade", "--database", str(path)).exit_code == 0
+    assert stellwerk("runs", "list", "--database", str(path)).exit_code == 0
 
 
 # Traces

@@ -183,7 +183,7 @@ class TestWrongUsage:
             (["run", "x", "--plan", "/nowhere.json"], "cannot read /nowhere.json"),
             (["run", "x", "--thread", "../x"], "thread '../x' is not usable"),
             (["run", "x", "--database", "/dev/null/x"], "cannot open the database /dev/null/x"),
-            (["resume", "nobody"], "there is no thread nobody"),
+            (["resume", "nobody"], "there is no database "),
         ],
     )
     def test_it_is_said_what_is_wrong(self, server: FakeOpenAI, arguments: list[str], message: str) -> None:
