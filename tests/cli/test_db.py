@@ -391,6 +391,52 @@ def test_traces_list(filled: str) -> None:
     assert stellwerk_json("traces", "list", "--rejected", "--database", filled) == []
 
 
+def test_traces_of_a_time_that_has_an_offset(filled: str) -> None:
+    with TraceStore.from_url(filled) as store:
+        store.attempt(attempt(3, created_at=datetime(2020, 6, 1, 12, tzinfo=UTC)))
+
+    def listed(since: str, until: str) -> list[str]:
+        found = stellwerk_json("traces", "list", "--since", since, "--until", until, "--database", filled)
+        return [row["subtask"] for row in found]
+
+    assert listed("2020-06-01T13:59+02:00", "2020-06-01T14:01+02:00") == ["3"]
+    assert listed("2020-06-01 11:59", "2020-06-01T12:01Z") == ["3"]
+    assert listed("2020-06-01T12:01+02:00", "2020-06-02") == ["3"]
+    assert listed("2020-06-01T11:59+02:00", "2020-06-01T12:01+02:00") == []
+    odd = stellwerk("traces", "list", "--since", "soon", "--database", filled)
+    assert odd.exit_code == 2
+    assert "is no time" in odd.stderr
+
+
+def test_the_run_id_that_is_shown_can_be_given(filled: str, tmp_path: Path) -> None:
+    with TraceStore.from_url(filled) as store:
+        for number, name in enumerate(("0123456789-a", "0123456789-b", "01234567", "abcdefghijkl"), 10):
+            store.attempt(attempt(number, run_id=name))
+
+    def listed(run: str) -> list[str]:
+        return [row["run_id"] for row in stellwerk_json("traces", "list", "--run", run, "--database", filled)]
+
+    assert listed("abcdefgh") == ["abcdefghijkl"]
+    assert listed("01234567") == ["01234567"]
+    assert listed("nothing") == []
+    several = stellwerk("traces", "list", "--run", "012345678", "--database", filled)
+    assert several.exit_code == 2
+    assert "'0123456789-a' and '0123456789-b'" in several.stderr
+    path = tmp_path / "traces.jsonl"
+    exported = stellwerk_json("traces", "export", str(path), "--run", "abcd", "--database", filled)
+    assert exported["written"] == 1
+
+
+@pytest.mark.parametrize("format", ["chat", "parquet"])
+def test_traces_export_to_no_name(format: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    stellwerk("db", "upgrade", "--database", str(path))
+    for name in ("", "/"):
+        result = stellwerk("traces", "export", "--format", format, name, "--database", str(path))
+        assert result.exit_code == 2
+        assert "is no name of a file; give one to write to" in result.stderr
+
+
 def test_traces_export(filled: str, tmp_path: Path) -> None:
     for name in ("traces.parquet", "traces.jsonl"):
         path = tmp_path / name
@@ -410,6 +456,11 @@ def test_traces_feedback(filled: str) -> None:
     assert [(one["label"], one["score"]) for one in said] == [("wrong", None), (None, 2.0)]
     shown = stellwerk("traces", "feedback", name, "--database", filled).stdout
     assert "ada  wrong  it is six" in shown
-    unknown = stellwerk("traces", "feedback", "nothing", "--score", "1", "--database", filled)
-    assert unknown.exit_code == 2
-    assert "no attempt and no run has the id 'nothing'" in unknown.stderr
+    for opinion in (("--score", "1"), ()):
+        unknown = stellwerk("traces", "feedback", "nothing", *opinion, "--database", filled)
+        assert unknown.exit_code == 2
+        assert "no attempt and no run has the id 'nothing'" in unknown.stderr
+    unsaid = attempt(9)
+    with TraceStore.from_url(filled) as store:
+        store.attempt(unsaid)
+    assert stellwerk_json("traces", "feedback", unsaid.trace_id, "--database", filled) == []
