@@ -155,8 +155,9 @@ def _prune(saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest:
                     held.append(thread.thread_id)
                     typer.echo(f"thread {plain(thread.thread_id)}: a run holds it; left as it is", err=True)
             except StellwerkError as error:  # one that cannot be read must not keep the others
-                failed[thread.thread_id] = str(error)
-                typer.echo(f"thread {plain(thread.thread_id)}: {plain(str(error))}", err=True)
+                said = _unreadable(error)
+                failed[thread.thread_id] = said
+                typer.echo(f"thread {plain(thread.thread_id)}: {plain(said)}", err=True)
             progress.advance(bar)
         unsaved = sum(prune_unsaved(saver, thread, older_than=age) for thread in found.unsaved)
         if found.runs:
@@ -177,6 +178,19 @@ def _prune(saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest:
         "deleted_traces": deleted,
         "failed": failed,
     }
+
+
+def _unreadable(error: StellwerkError) -> str:
+    """What went wrong; of data that this command has no key for, or may not build, also who can prune it."""
+    from stellwerk.errors import UntrustedDataError
+
+    if not isinstance(error, UntrustedDataError):
+        return str(error)
+    return (
+        f"{error}. --keep-latest has to read the thread, and this command cannot where it is encrypted or "
+        "holds types of yours; prune it from Python, by saver.prune([thread_id], strategy='keep_latest') "
+        "of the saver that has your key or your allow= list"
+    )
 
 
 def _described(outcome: dict[str, Any], keep_latest: bool) -> str:

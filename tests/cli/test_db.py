@@ -4,12 +4,14 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import empty_checkpoint
 from sqlalchemy import Connection, create_engine, inspect, update
 from typer.testing import CliRunner, Result
 
@@ -24,6 +26,7 @@ from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import checkpoints
 from stellwerk.persistence.schema.columns import digest, microseconds
 from stellwerk.persistence.schema.runs import runs
+from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
 from stellwerk.persistence.traces import TraceStore
 from tests.fakes import ladder, make, plan, values, worker
 from tests.persistence.conftest import SERVERS, database
@@ -294,6 +297,36 @@ def test_a_thread_that_cannot_be_read_keeps_no_other(filled: str) -> None:
     assert result.exit_code == 1
     outcome = json.loads(result.stdout)
     assert (outcome["pruned_threads"], list(outcome["failed"])) == (1, ["old"])
+
+
+@dataclass
+class Mine:
+    """A type of the user's own, which has to be allowed."""
+
+    amount: int = 5
+
+
+@pytest.mark.parametrize("why", ["encrypted", "a type of one's own"])
+def test_what_only_a_program_can_read_is_left_with_the_remedy(why: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'runs.sqlite'}"
+    serde: Any = StrictSerializer(allow=[Mine])
+    if why == "encrypted":
+        serde = StrictEncryptedSerializer.with_key(b"k" * 32)
+    with SQLAlchemySaver.from_url(url, serde=serde) as saver:
+        for step in (1, 2):
+            value: Any = {"amount": 5} if why == "encrypted" else Mine()
+            told: Any = {"configurable": {"thread_id": "old", "checkpoint_ns": ""}}
+            saver.put(told, empty_checkpoint(), cast(Any, {"step": step, "mine": value}), {})
+        saver.database.write(lambda c: c.execute(update(checkpoints).values(saved_at=microseconds(OLD))))
+        arguments = ("db", "prune", "--older-than", "30d", "--yes", "--database", url)
+        result = stellwerk(*arguments, "--keep-latest")
+        assert result.exit_code == 1
+        assert "prune it from Python, by saver.prune([thread_id], strategy='keep_latest')" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert sum(1 for _ in saver.list(config("old"))) == 2
+        saver.prune(["old"], strategy="keep_latest")
+        assert sum(1 for _ in saver.list(config("old"))) == 1
+    assert stellwerk(*arguments).exit_code == 0  # to delete it all, nothing has to be read
 
 
 @pytest.mark.parametrize("age", ["30", "-1d", "soon", "", "1y"])
