@@ -196,8 +196,16 @@ def _thread(name: str) -> str:
 
 
 def _resume_command(thread: str, database: str | None) -> str:
-    place = f" --database {shlex.quote(shown_place(settings_of(database)))}" if database is not None else ""
-    return f"stellwerk resume {thread}{place}"
+    command = f"stellwerk resume {thread}"
+    if database is None:
+        return command
+    from stellwerk.persistence.urls import parse_url
+
+    settings = settings_of(database)
+    url = parse_url(settings.place)
+    if url.password is not None or "password" in url.query:
+        return f"{command} (with STELLWERK_DATABASE_URL set to the URL, which has a password)"
+    return f"{command} --database {shlex.quote(shown_place(settings))}"
 
 
 def _documents(files: Sequence[str]) -> list[Document]:
