@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import URL, Engine, select
 from typing_extensions import TypedDict, Unpack
@@ -37,6 +37,9 @@ from stellwerk.trace import (
     StoredFeedback,
     StoredRun,
 )
+
+if TYPE_CHECKING:
+    from stellwerk.persistence.trace_export import Exported
 
 T = TypeVar("T")
 _Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
@@ -286,6 +289,18 @@ class TraceStore:
         }
         self.database.write(lambda c: units.add_feedback(c, row), one_statement=True)
 
+    def export_parquet(self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]) -> Exported:
+        """Write attempts to a Parquet file; see `stellwerk.persistence.trace_export.export_parquet`."""
+        from stellwerk.persistence import trace_export  # which needs this module
+
+        return trace_export.export_parquet(self, path, **only)
+
+    def export_chat_jsonl(self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]) -> Exported:
+        """Write attempts as chats; see `stellwerk.persistence.trace_export.export_chat_jsonl`."""
+        from stellwerk.persistence import trace_export
+
+        return trace_export.export_chat_jsonl(self, path, **only)
+
     async def asetup(self) -> None:
         """As `setup`."""
         await asyncio.to_thread(self.setup)
@@ -362,6 +377,16 @@ class TraceStore:
         await asyncio.to_thread(
             self.add_feedback, id, score=score, label=label, comment=comment, who=who, thread_id=thread_id
         )
+
+    async def aexport_parquet(self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]) -> Exported:
+        """As `export_parquet`."""
+        return await asyncio.to_thread(lambda: self.export_parquet(path, **only))
+
+    async def aexport_chat_jsonl(
+        self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]
+    ) -> Exported:
+        """As `export_chat_jsonl`."""
+        return await asyncio.to_thread(lambda: self.export_chat_jsonl(path, **only))
 
     def _read(self, page: Page, read: Callable[[Row], T], limit: int | None) -> Iterator[T]:
         if limit is not None and (type(limit) is not int or limit < 0):
