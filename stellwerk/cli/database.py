@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
 
 from stellwerk.errors import ConfigurationError, InputError, MissingExtraError, StellwerkError
 from stellwerk.settings import Settings
+
+if TYPE_CHECKING:  # SQLAlchemy takes a while to import; `--help` does without
+    from sqlalchemy import URL
 
 Database = Annotated[
     str | None,
@@ -36,36 +40,91 @@ def shown_place(settings: Settings) -> str:
     return str(settings.database) if settings.database_url is None else shown(parse_url(settings.place))
 
 
-def database_of(given: str | None, *, create: bool = False) -> str:
-    """The URL or path of the database, given or from the settings.
+def existing_database(given: str | None, *, older: bool = False) -> URL:
+    """A database of Stellwerk, given or from the settings; nothing of it is made or changed to find out.
 
     Args:
         given: what the user said.
-        create: whether a SQLite file that is not there is made, readable by its owner only.
+        older: whether it may be of an older version, which the command will migrate.
 
     Raises:
-        InputError: if there is no such SQLite file.
+        InputError: if there is no such file, or it has no tables of Stellwerk, or those of an older one.
+        ConfigurationError: if the URL cannot be used.
+        DatabaseError: if the database cannot be reached.
+    """
+    from stellwerk.persistence.migrate import HEAD
+    from stellwerk.persistence.urls import parse_url, shown
+
+    url = parse_url(settings_of(given).place)
+    path = _file(url)
+    if path is not None and not path.exists():
+        raise InputError(f"there is no database {path}; give another with --database")
+    found, name = _version(url, path), path or shown(url)
+    if found is None:
+        raise InputError(
+            f"the database {name} has no tables of Stellwerk; give another with --database, "
+            "or make them with: stellwerk db upgrade"
+        )
+    if found < HEAD and not older:
+        raise InputError(
+            f"the database {name} is of version {found}, and this Stellwerk needs {HEAD}; "
+            "run: stellwerk db upgrade"
+        )
+    return url
+
+
+def made_database(given: str | None) -> URL:
+    """The database, given or from the settings; a SQLite file that is not there is made, for its owner only.
+
+    Raises:
         ConfigurationError: if the URL cannot be used, or the file cannot be made.
     """
-    from stellwerk.persistence.urls import is_memory, parse_url
+    from stellwerk.persistence.urls import parse_url
 
-    database = given if given is not None else str(Settings.load().place)
-    if "://" not in database:
-        database = os.path.expanduser(database)
-    url = parse_url(database)
-    if url.get_backend_name() == "sqlite" and not is_memory(url) and "uri" not in url.query:
-        path = Path(url.database or "")
-        if not path.exists():
-            if not create:
-                raise InputError(f"there is no database {path}; give another with --database")
-            try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            except OSError as error:
-                raise ConfigurationError(
-                    f"cannot make the database {path}: {error.strerror or error}; choose another"
-                ) from error
-    return database
+    url = parse_url(settings_of(given).place)
+    if (path := _file(url)) is not None:
+        try:
+            # It holds the documents of each run: nobody else's business.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot open the database {path}: {error.strerror or error}; choose another with --database"
+            ) from error
+    return url
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a SQLite database, or None of another, and of one in memory."""
+    from stellwerk.persistence.urls import is_memory
+
+    if url.get_backend_name() != "sqlite" or is_memory(url):
+        return None
+    name = url.database or ""
+    return Path(unquote(urlsplit(name).path) if "uri" in url.query else name).expanduser()
+
+
+def _version(url: URL, path: Path | None) -> str | None:
+    """The version of the tables, or None where there are none."""
+    from sqlalchemy import create_engine
+
+    from stellwerk.persistence.database import FAILURES, database_error
+    from stellwerk.persistence.engine import sync_engine
+    from stellwerk.persistence.migrate import version
+
+    if path is not None:
+        # Not as a command will open it, which turns a file into one with a write-ahead log.
+        query = {"mode": "ro", "uri": "true"}
+        engine = create_engine(url.set(database=path.absolute().as_uri(), query=query), hide_parameters=True)
+    else:
+        engine = sync_engine(url, 1)
+    try:
+        with engine.connect() as connection:
+            return version(connection)
+    except FAILURES as error:
+        raise database_error(url, error) from error
+    finally:
+        engine.dispose()
 
 
 def plain(said: str) -> str:

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
-from stellwerk.cli.database import AsJson, Database, database_of, errors, plain
+from stellwerk.cli.database import AsJson, Database, errors, existing_database, made_database, plain
 from stellwerk.errors import InputError, StellwerkError
 
 if TYPE_CHECKING:  # SQLAlchemy and LangGraph take a second to import; `--help` does without
@@ -34,7 +34,7 @@ def upgrade(*, database: Database = None) -> None:
         from stellwerk.persistence.database import Database as Opened
         from stellwerk.persistence.migrate import HEAD, version
 
-        with Opened.from_url(database_of(database, create=True)) as opened:
+        with Opened.from_url(made_database(database)) as opened:
             opened.setup()
             found = opened.read(version)
         typer.echo(f"the database is of version {found or HEAD}")
@@ -52,7 +52,7 @@ def stats(
         from stellwerk.persistence.retention import stats as measure
         from stellwerk.persistence.saver import SQLAlchemySaver
 
-        with SQLAlchemySaver.from_url(database_of(database)) as saver:
+        with SQLAlchemySaver.from_url(existing_database(database)) as saver:
             found = measure(saver, threads=threads)
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=lambda moment: moment.isoformat()))
@@ -88,64 +88,109 @@ def prune(
         typer.Option("--keep-latest", help="Keep the latest checkpoint of each thread, so that it goes on."),
     ] = False,
     keep_traces: Annotated[bool, typer.Option("--keep-traces", help="Keep attempts and feedback.")] = False,
+    keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the list of runs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
-    """Delete threads and traces that are older than an age; a thread counts by its newest checkpoint."""
+    """Delete threads, ended runs and traces older than an age; a thread counts by its newest checkpoint.
+
+    A thread that a run holds at that moment is left as it is.
+    """
     with errors():
         from stellwerk.persistence.retention import find_prunable
         from stellwerk.persistence.saver import SQLAlchemySaver
 
         age = _age(older_than)
-        with SQLAlchemySaver.from_url(database_of(database)) as saver:
-            found = find_prunable(saver, older_than=age, keep_latest=keep_latest, keep_traces=keep_traces)
+        with SQLAlchemySaver.from_url(existing_database(database)) as saver:
+            found = find_prunable(
+                saver,
+                older_than=age,
+                keep_latest=keep_latest,
+                keep_traces=keep_traces,
+                keep_runs=keep_runs,
+            )
             outcome: dict[str, Any] = {
                 "threads": len(found.threads),
                 "checkpoints": sum(thread.checkpoints for thread in found.threads),
                 "bytes": sum(thread.bytes for thread in found.threads),
+                "held": found.held,
+                "unsaved": len(found.unsaved),
+                "runs": found.runs,
                 "traces": found.traces,
                 "dry_run": dry_run,
             }
             typer.echo(_described(outcome, keep_latest), err=True)
-            if not dry_run and (found.threads or found.traces):
+            if not dry_run and (found.threads or found.unsaved or found.runs or found.traces):
                 if not yes and not typer.confirm("Delete that?", err=True):
                     raise typer.Exit(1)
-                outcome |= _prune(saver, found, age, keep_latest, keep_traces)
+                outcome |= _prune(saver, found, age, keep_latest)
     if as_json:
         typer.echo(json.dumps(outcome, indent=2))
     elif "pruned_threads" in outcome:
         typer.echo(
-            f"pruned {outcome['pruned_threads']:,} threads, deleted {outcome['deleted_traces']:,} traces"
+            f"pruned {outcome['pruned_threads']:,} threads, deleted the writes of "
+            f"{outcome['deleted_unsaved']:,} others, {outcome['deleted_runs']:,} runs "
+            f"and {outcome['deleted_traces']:,} traces"
         )
     if outcome.get("failed"):
         raise typer.Exit(1)
 
 
-def _prune(
-    saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest: bool, keep_traces: bool
-) -> dict[str, Any]:
-    from stellwerk.persistence.retention import prune_thread, prune_traces
+def _prune(saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest: bool) -> dict[str, Any]:
+    from stellwerk.persistence.retention import prune_runs, prune_thread, prune_traces, prune_unsaved
 
-    pruned = deleted = 0
+    pruned = deleted = runs = 0
     failed: dict[str, str] = {}
+    held = list(found.held)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("threads", total=len(found.threads))
         for thread in found.threads:
             try:
-                pruned += prune_thread(saver, thread, older_than=age, keep_latest=keep_latest)
+                outcome = prune_thread(saver, thread, older_than=age, keep_latest=keep_latest)
+                pruned += outcome == "pruned"
+                if outcome == "held":
+                    held.append(thread.thread_id)
+                    typer.echo(f"thread {plain(thread.thread_id)}: a run holds it; left as it is", err=True)
             except StellwerkError as error:  # one that cannot be read must not keep the others
-                failed[thread.thread_id] = str(error)
-                typer.echo(f"thread {plain(thread.thread_id)}: {plain(str(error))}", err=True)
+                said = _unreadable(error)
+                failed[thread.thread_id] = said
+                typer.echo(f"thread {plain(thread.thread_id)}: {plain(said)}", err=True)
             progress.advance(bar)
-        if not keep_traces:
+        unsaved = sum(prune_unsaved(saver, thread, older_than=age) for thread in found.unsaved)
+        if found.runs:
+            bar = progress.add_task("runs", total=found.runs)
+            for gone in prune_runs(saver, older_than=age):
+                runs += gone
+                progress.advance(bar, gone)
+        if found.traces:
             bar = progress.add_task("traces", total=found.traces)
             for gone in prune_traces(saver, older_than=age):
                 deleted += gone
                 progress.advance(bar, gone)
-    return {"pruned_threads": pruned, "deleted_traces": deleted, "failed": failed}
+    return {
+        "pruned_threads": pruned,
+        "held": held,
+        "deleted_unsaved": unsaved,
+        "deleted_runs": runs,
+        "deleted_traces": deleted,
+        "failed": failed,
+    }
+
+
+def _unreadable(error: StellwerkError) -> str:
+    """What went wrong; of data that this command has no key for, or may not build, also who can prune it."""
+    from stellwerk.errors import UntrustedDataError
+
+    if not isinstance(error, UntrustedDataError):
+        return str(error)
+    return (
+        f"{error}. --keep-latest has to read the thread, and this command cannot where it is encrypted or "
+        "holds types of yours; prune it from Python, by saver.prune([thread_id], strategy='keep_latest') "
+        "of the saver that has your key or your allow= list"
+    )
 
 
 def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
@@ -154,7 +199,9 @@ def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
         shown = f"{threads} with about {checkpoints} that are not the latest, of {outcome['bytes']:,} bytes"
     else:
         shown = f"{threads} with {checkpoints}, {outcome['bytes']:,} bytes"
-    return f"to delete: {shown}; {outcome['traces']:,} traces"
+    held = f"; left, as runs hold them: {len(outcome['held']):,} threads" if outcome["held"] else ""
+    unsaved = f"; writes of {outcome['unsaved']:,} threads without a checkpoint" if outcome["unsaved"] else ""
+    return f"to delete: {shown}{unsaved}; {outcome['runs']:,} runs; {outcome['traces']:,} traces{held}"
 
 
 def _age(given: str) -> timedelta:

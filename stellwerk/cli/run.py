@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from stellwerk.cli.database import AsJson, Database, errors, settings_of, shown_place
+from stellwerk.cli.database import (
+    AsJson,
+    Database,
+    errors,
+    existing_database,
+    made_database,
+    settings_of,
+    shown_place,
+)
 from stellwerk.document import MAX_BYTES, Document, read_document
 from stellwerk.errors import (
     DocumentError,
@@ -25,6 +33,8 @@ from stellwerk.plan import Plan
 from stellwerk.settings import Settings
 
 if TYPE_CHECKING:  # LangGraph takes a second to import; `--help` does without
+    from sqlalchemy import URL
+
     from stellwerk.cli.session import Session, Values
 
 _THREAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -72,7 +82,7 @@ def run(
             unfinished = InputError(f"thread {thread} is not finished; run: {command}")
             return await session.start(given, say, unfinished=unfinished)
 
-        _follow(start, settings, thread, database, as_json)
+        _follow(start, settings, made_database(database), thread, database, as_json)
 
 
 def resume(
@@ -85,8 +95,7 @@ def resume(
     with errors():
         settings = settings_of(database)
         unknown = InputError(f"there is no thread {_thread(thread)} in {shown_place(settings)}")
-        if settings.database_url is None and not settings.database.exists():
-            raise unknown
+        url = existing_database(database, older=True)
 
         async def go_on(session: Session, say: Callable[[str], None]) -> Values:
             from stellwerk.cli.session import check_models
@@ -101,12 +110,13 @@ def resume(
             check_models(settings)
             return await session.resume(say)
 
-        _follow(go_on, settings, thread, database, as_json)
+        _follow(go_on, settings, url, thread, database, as_json)
 
 
 def _follow(
     work: Callable[[Session, Callable[[str], None]], Awaitable[Values]],
     settings: Settings,
+    url: URL,
     thread: str,
     database: str | None,
     as_json: bool,
@@ -126,7 +136,7 @@ def _follow(
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     async def go() -> Values:
-        async with open_session(settings, thread) as session:
+        async with open_session(settings, url, thread) as session:
             errors.print(
                 f"thread {thread}  (after an interruption: {_resume_command(thread, database)})", style="dim"
             )
@@ -186,8 +196,16 @@ def _thread(name: str) -> str:
 
 
 def _resume_command(thread: str, database: str | None) -> str:
-    place = f" --database {shlex.quote(shown_place(settings_of(database)))}" if database is not None else ""
-    return f"stellwerk resume {thread}{place}"
+    command = f"stellwerk resume {thread}"
+    if database is None:
+        return command
+    from stellwerk.persistence.urls import parse_url
+
+    settings = settings_of(database)
+    url = parse_url(settings.place)
+    if url.password is not None or "password" in url.query:
+        return f"{command} (with STELLWERK_DATABASE_URL set to the URL, which has a password)"
+    return f"{command} --database {shlex.quote(shown_place(settings))}"
 
 
 def _documents(files: Sequence[str]) -> list[Document]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stellwerk.cli.database import AsJson, Database, errors, settings_of, shown_place
+from stellwerk.cli.database import AsJson, Database, errors, existing_database, settings_of, shown_place
 from stellwerk.errors import InputError
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while to import; `--help` does without
@@ -42,7 +42,7 @@ def list_runs(
 ) -> None:
     """Show runs, newest first."""
     with errors(), _store(database) as (store, place):
-        runs = store.list(status=status or None, limit=limit) if store else []  # type: ignore[arg-type]
+        runs = store.list(status=status or None, limit=limit)  # type: ignore[arg-type]
         if as_json:
             typer.echo(json.dumps([_plain(run) for run in runs], indent=2))
         elif not runs:
@@ -60,7 +60,7 @@ def list_runs(
 def show_run(name: Name, *, as_json: AsJson = False, database: Database = None) -> None:
     """Show one run."""
     with errors(), _store(database) as (store, place):
-        run = _found(store.find(name) if store else None, name, place)
+        run = _found(store.find(name), name, place)
         if as_json:
             typer.echo(json.dumps(_plain(run), indent=2))
             return
@@ -75,8 +75,8 @@ def show_run(name: Name, *, as_json: AsJson = False, database: Database = None) 
 def cancel_run(name: Name, *, database: Database = None) -> None:
     """Ask a run to end as with Ctrl-C; it can be resumed. Exits with 1 if nobody runs it."""
     with errors(), _store(database) as (store, place):
-        run = _found(store.find(name) if store else None, name, place)
-        found = store.request_cancel(run.run_id) if store else None
+        run = _found(store.find(name), name, place)
+        found = store.request_cancel(run.run_id)
         run = _found(found, name, place)
         what = f"run {run.run_id} of thread {run.thread_id}"
         if run.status == "running":
@@ -89,17 +89,12 @@ def cancel_run(name: Name, *, database: Database = None) -> None:
 
 
 @contextmanager
-def _store(database: str | None) -> Iterator[tuple[RunStore | None, str]]:
-    """The runs, and where they are; None where there is no such file, which must not be made by looking."""
+def _store(database: str | None) -> Iterator[tuple[RunStore, str]]:
+    """The runs, and where they are."""
     from stellwerk.persistence.runs import RunStore
 
-    settings = settings_of(database)
-    place = shown_place(settings)
-    if settings.database_url is None and not settings.database.exists():
-        yield None, place
-        return
-    with RunStore.from_url(settings.place) as store:
-        yield store, place
+    with RunStore.from_url(existing_database(database)) as store:
+        yield store, shown_place(settings_of(database))
 
 
 def _found(run: Run | None, name: str, place: str) -> Run:

@@ -9,15 +9,14 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+from sqlalchemy import URL
 
 from stellwerk.cli.progress import ModelCalls, Progress
 from stellwerk.errors import (
-    ConfigurationError,
     InputError,
     LeaseError,
     MissingExtraError,
@@ -31,7 +30,6 @@ from stellwerk.persistence.heartbeat import Hold
 from stellwerk.persistence.runs import AsyncRunStore
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver
 from stellwerk.persistence.traces import TraceStore
-from stellwerk.persistence.urls import is_memory, parse_url
 from stellwerk.settings import Settings
 from stellwerk.tiers.model_files import file_state, models_dir
 
@@ -152,24 +150,12 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(settings: Settings, thread: str) -> AsyncIterator[Session]:
+async def open_session(settings: Settings, url: URL, thread: str) -> AsyncIterator[Session]:
     """Open the database.
 
     Raises:
-        ConfigurationError: if the database cannot be opened.
         DatabaseError: if it fails in the middle.
     """
-    url = parse_url(settings.place)
-    if url.get_backend_name() == "sqlite" and url.database and not is_memory(url):
-        path = Path(url.database)
-        try:
-            # The database holds the documents of each run: nobody else's business.
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot open the database {path}: {error.strerror or error}; choose another with --database"
-            ) from error
     async with AsyncSQLAlchemySaver.from_url(url) as saver, TraceStore.from_url(url) as traces:
         graph = default_orchestrator(settings, traces=traces).compile(checkpointer=saver)
         yield Session(graph, saver, thread)

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stellwerk.cli.database import AsJson, Database, database_of, errors, plain
+from stellwerk.cli.database import AsJson, Database, errors, existing_database, plain
 from stellwerk.errors import InputError
 
 if TYPE_CHECKING:
-    from stellwerk.persistence.traces import AttemptFilter
+    from stellwerk.persistence.traces import AttemptFilter, TraceStore
 
 app = typer.Typer(help="Read, export and judge what was attempted.", no_args_is_help=True)
 
@@ -30,15 +30,33 @@ class Format(StrEnum):
     CHAT = "chat"
 
 
-Run = Annotated[str | None, typer.Option("--run", help="Only of this run.")]
+def _moment(given: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(given.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"{given!r} is no time; give one such as 2026-03-01 or 2026-03-01T12:00+01:00"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Run = Annotated[
+    str | None, typer.Option("--run", help="Only of this run; the beginning of its id is enough.")
+]
 Thread = Annotated[str | None, typer.Option("--thread", help="Only of this thread.")]
 Worker = Annotated[str | None, typer.Option("--worker", help="Only of this worker.")]
 Tier = Annotated[str | None, typer.Option("--tier", help="Only on this tier.")]
 Accepted = Annotated[
     bool | None, typer.Option("--accepted/--rejected", help="Only those accepted, or rejected.")
 ]
-Since = Annotated[datetime | None, typer.Option("--since", help="From this time on, in UTC.")]
-Until = Annotated[datetime | None, typer.Option("--until", help="Before this time, in UTC.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option("--since", help="From this time on; UTC unless it says.", parser=_moment, metavar="TIME"),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option("--until", help="Before this time; UTC unless it says.", parser=_moment, metavar="TIME"),
+]
 
 
 @app.command("list")
@@ -59,10 +77,9 @@ def list_attempts(
     with errors():
         from stellwerk.persistence.traces import TraceStore
 
-        with TraceStore.from_url(database_of(database)) as store:
-            found = list(
-                store.attempts(limit=limit, **_filter(run, thread, worker, tier, accepted, since, until))
-            )
+        with TraceStore.from_url(existing_database(database)) as store:
+            only = _filter(store, run, thread, worker, tier, accepted, since, until)
+            found = list(store.attempts(limit=limit, **only))
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=lambda moment: moment.isoformat()))
         return
@@ -103,8 +120,9 @@ def export(
         if chosen is None:
             raise InputError(f"{path}: say --format parquet or --format chat, or name it .parquet or .jsonl")
         write = export_parquet if chosen is Format.PARQUET else export_chat_jsonl
-        with TraceStore.from_url(database_of(database)) as store:
-            done = write(store, path, **_filter(run, thread, worker, tier, accepted, since, until))
+        with TraceStore.from_url(existing_database(database)) as store:
+            only = _filter(store, run, thread, worker, tier, accepted, since, until)
+            done = write(store, path, **only)
     if as_json:
         outcome = {"path": str(path), "written": done.written, "left_out": done.left_out}
         typer.echo(json.dumps(outcome, indent=2))
@@ -129,8 +147,10 @@ def feedback(
     with errors():
         from stellwerk.persistence.traces import TraceStore
 
-        with TraceStore.from_url(database_of(database)) as store:
-            if score is not None or label or comment:
+        with TraceStore.from_url(existing_database(database)) as store:
+            if score is None and not label and not comment:
+                _check_known(store, id, thread)
+            else:
                 store.add_feedback(id, score=score, label=label, comment=comment, who=who, thread_id=thread)
             said: list[dict[str, Any]] = [
                 dict(one) for one in (*store.feedback(trace_id=id), *store.feedback(run_id=id))
@@ -144,7 +164,27 @@ def feedback(
         typer.echo("  ".join(plain(str(part)) for part in parts if part))
 
 
+def _check_known(store: TraceStore, id: str, thread: str | None) -> None:
+    from stellwerk.persistence import trace_units
+
+    if not store.database.read(lambda c: trace_units.find(c, id, thread)):
+        raise InputError(f"no attempt and no run has the id {id!r}; see: stellwerk traces list")
+
+
+def _complete(store: TraceStore, run: str) -> str:
+    """The id of the run whose id begins so; an id that no run has is left as it is."""
+    from stellwerk.persistence import trace_units
+
+    found = store.database.read(lambda c: trace_units.run_ids(c, run))
+    if len(found) > 1:
+        raise InputError(
+            f"several runs begin with {run!r}, such as {found[0]!r} and {found[1]!r}; give more of it"
+        )
+    return found[0] if found else run
+
+
 def _filter(
+    store: TraceStore,
     run: str | None,
     thread: str | None,
     worker: str | None,
@@ -154,11 +194,11 @@ def _filter(
     until: datetime | None,
 ) -> AttemptFilter:
     return {
-        "run_id": run,
+        "run_id": None if run is None else _complete(store, run),
         "thread_id": thread,
         "worker": worker,
         "tier": tier,
         "accepted": accepted,
-        "since": since and since.replace(tzinfo=UTC),
-        "until": until and until.replace(tzinfo=UTC),
+        "since": since,
+        "until": until,
     }

@@ -21,7 +21,7 @@ _Placed = tuple[Address, CheckpointRow]
 
 
 def delete_thread(connection: Connection, thread: bytes) -> None:
-    """Delete everything of a thread."""
+    """Delete all that the checkpointer has of a thread; not its runs, lease and traces."""
     for table in (checkpoints, blobs, writes):
         connection.execute(delete(table).where(table.c.thread == thread))
 

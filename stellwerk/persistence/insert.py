@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Insert, Table, bindparam
+from sqlalchemy import Insert, Table, bindparam, case
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 
@@ -16,9 +16,14 @@ def insert_or_keep(dialect: str, table: Table) -> Insert:
 
 
 @lru_cache(maxsize=256)
-def insert_or_update(dialect: str, table: Table, columns: tuple[str, ...]) -> Insert:
-    """Insert rows; where the primary key is taken, these columns are set anew."""
-    return _or_update(dialect, table, columns, _insert(dialect, table))
+def insert_or_update(
+    dialect: str, table: Table, columns: tuple[str, ...], not_older: str | None = None
+) -> Insert:
+    """Insert rows; where the primary key is taken, these columns are set anew.
+
+    With `not_older`, the name of one of the columns, a row stays whose value there is the greater one.
+    """
+    return _or_update(dialect, table, columns, _insert(dialect, table), not_older)
 
 
 @lru_cache(maxsize=256)
@@ -51,13 +56,27 @@ def _or_keep(dialect: str, table: Table, statement: Any) -> Insert:
     return kept
 
 
-def _or_update(dialect: str, table: Table, columns: tuple[str, ...], statement: Any) -> Insert:
+def _or_update(
+    dialect: str, table: Table, columns: tuple[str, ...], statement: Any, not_older: str | None = None
+) -> Insert:
     updated: Insert
     if dialect in ("mysql", "mariadb"):
-        updated = statement.on_duplicate_key_update({name: statement.inserted[name] for name in columns})
+        told = statement.inserted
+        values = [(name, told[name]) for name in columns]
+        if not_older is not None:
+            newer = told[not_older] >= table.c[not_older]
+            # What is compared comes last: assignments are made in order, and see those before them.
+            values = [
+                (name, case((newer, told[name]), else_=table.c[name]))
+                for name in sorted(columns, key=lambda name: name == not_older)
+            ]
+        updated = statement.on_duplicate_key_update(values)
     else:
+        told = statement.excluded
         updated = statement.on_conflict_do_update(
-            index_elements=list(table.primary_key), set_={name: statement.excluded[name] for name in columns}
+            index_elements=list(table.primary_key),
+            set_={name: told[name] for name in columns},
+            where=None if not_older is None else told[not_older] >= table.c[not_older],
         )
     return updated
 

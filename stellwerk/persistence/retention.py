@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy import text as sql
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from typing_extensions import TypedDict
 
 from stellwerk.errors import InputError
-from stellwerk.persistence import checkpoint_units, trace_units
+from stellwerk.persistence import checkpoint_units, run_units, trace_units
 from stellwerk.persistence.checkpoint_codec import Codec
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
@@ -62,10 +62,24 @@ class OldThread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prunable:
-    """What pruning would find: threads, and attempts and runs."""
+    """What pruning would find.
+
+    Args:
+        threads: old ones.
+        held: old threads that a run holds.
+        unsaved: threads of which there are old writes and no checkpoint, as their process was killed.
+        runs: how many runs ended long ago.
+        traces: how many attempts, and traces of runs.
+    """
 
     threads: list[OldThread]
+    held: list[str]
+    unsaved: list[bytes]
+    runs: int
     traces: int
+
+
+Pruned = Literal["pruned", "gone on", "held"]
 
 
 def stats(saver: SQLAlchemySaver, *, threads: int = 10) -> DatabaseStats:
@@ -82,15 +96,21 @@ def stats(saver: SQLAlchemySaver, *, threads: int = 10) -> DatabaseStats:
 
 
 def find_prunable(
-    saver: SQLAlchemySaver, *, older_than: timedelta, keep_latest: bool, keep_traces: bool
+    saver: SQLAlchemySaver,
+    *,
+    older_than: timedelta,
+    keep_latest: bool,
+    keep_traces: bool = False,
+    keep_runs: bool = False,
 ) -> Prunable:
-    """What `prune_thread` and `prune_traces` would work on.
+    """What the functions below would work on; not threads that a run holds.
 
     Args:
         saver: on the database.
         older_than: a thread counts by its newest checkpoint.
         keep_latest: whether threads are left out that have nothing but their latest checkpoints.
         keep_traces: whether traces are left out.
+        keep_runs: whether runs are left out.
 
     Raises:
         InputError: if `older_than` is negative.
@@ -104,20 +124,52 @@ def find_prunable(
         after = page[-1].thread
     if keep_latest:
         found = [one for one in found if one.checkpoints]
+    live = saver.database.read(run_units.live_threads)
+    held = [one.thread_id for one in found if one.thread in live]
+    found = [one for one in found if one.thread not in live]
     traces = 0 if keep_traces else saver.database.read(lambda c: _old_traces(c, before))
-    return Prunable(threads=found, traces=traces)
+    unsaved: list[bytes] = []
+    last = b""
+    while names := saver.database.read(lambda c, last=last: _unsaved(c, before, last)):  # type: ignore[misc]
+        unsaved += [name for name in names if name not in live]
+        last = names[-1]
+    old_runs = 0 if keep_runs else sum(len(page) for page in _old_runs(saver, before))
+    return Prunable(threads=found, held=held, unsaved=unsaved, runs=old_runs, traces=traces)
 
 
 def prune_thread(
     saver: SQLAlchemySaver, thread: OldThread, *, older_than: timedelta, keep_latest: bool
-) -> bool:
-    """Delete an old thread, or all of it but its latest checkpoints; False if it has gone on meanwhile.
+) -> Pruned:
+    """Delete an old thread, or all of it but its latest checkpoints.
+
+    Returns:
+        `pruned`; nothing was deleted if it has `gone on` meanwhile, or is `held` by a run.
 
     Raises:
         DatabaseError: if the database fails, or what it holds cannot be read.
     """
     before, codec = _before(older_than), Codec(saver.serde)
     return saver.database.write(lambda c: _prune(c, codec, thread.thread, before, keep_latest))
+
+
+def prune_unsaved(saver: SQLAlchemySaver, thread: bytes, *, older_than: timedelta) -> bool:
+    """Delete the writes of a thread that has no checkpoint; False if it has one by now, or a run holds it.
+
+    Raises:
+        DatabaseError: if the database fails.
+    """
+    before = _before(older_than)
+    return saver.database.write(lambda c: _prune_unsaved(c, thread, before))
+
+
+def prune_runs(saver: SQLAlchemySaver, *, older_than: timedelta) -> Iterator[int]:
+    """Delete runs that ended long ago, and tell how many after each step. Their threads stay.
+
+    Raises:
+        DatabaseError: if the database fails.
+    """
+    for page in _old_runs(saver, _before(older_than)):
+        yield saver.database.write(lambda c, page=page: run_units.delete_runs(c, page))  # type: ignore[misc]
 
 
 def prune_traces(saver: SQLAlchemySaver, *, older_than: timedelta) -> Iterator[int]:
@@ -237,15 +289,63 @@ def _old_traces(connection: Connection, before: datetime) -> int:
     return int(connection.execute(old).scalar_one()) + int(connection.execute(old_runs).scalar_one())
 
 
-def _prune(connection: Connection, codec: Codec, thread: bytes, before: datetime, keep_latest: bool) -> bool:
-    _, newest = _extent(connection, thread)
-    if newest is None or newest >= before:
-        return False
-    if keep_latest:
-        checkpoint_units.keep_latest(connection, codec, thread)
-    else:
+def _prune(
+    connection: Connection, codec: Codec, thread: bytes, before: datetime, keep_latest: bool
+) -> Pruned:
+    with run_units.kept_free(connection, thread) as free:
+        if not free:
+            return "held"
+        _, newest = _extent(connection, thread)
+        if newest is None or newest >= before:
+            return "gone on"
+        if keep_latest:
+            checkpoint_units.keep_latest(connection, codec, thread)
+        else:
+            checkpoint_units.delete_thread(connection, thread)
+        return "pruned"
+
+
+def _old_runs(saver: SQLAlchemySaver, before: datetime) -> Iterator[list[bytes]]:
+    last = b""
+    while page := saver.database.read(
+        lambda c, last=last: run_units.ended_before(c, before, last, _PAGE)  # type: ignore[misc]
+    ):
+        yield page
+        last = page[-1]
+
+
+def _unsaved(connection: Connection, before: datetime, after: bytes) -> list[bytes]:
+    """Threads, in order, that have nothing but old writes."""
+    w, other = writes.c, writes.alias("other")
+    # An id is a UUID of version 6, in order of time. A run without a lease may be about to save its first
+    # checkpoint: a write of it is not old.
+    newer = select(other.c.thread).where(
+        other.c.thread == w.thread, other.c.checkpoint_id >= _first_id(before)
+    )
+    saved = select(checkpoints.c.thread).where(checkpoints.c.thread == w.thread)
+    query = select(w.thread).where(w.thread > after, ~saved.exists(), ~newer.exists())
+    found = connection.execute(query.distinct().order_by(w.thread).limit(_PAGE))
+    return [bytes(thread) for thread in found.scalars()]
+
+
+def _first_id(moment: datetime) -> bytes:
+    """The beginning of the ids of checkpoints that began at a moment (RFC 9562, 5.6)."""
+    ticks = microseconds(moment) * 10 + 0x01B21DD213814000  # of 100 ns, since 1582
+    digits = f"{max(ticks, 0):015x}"
+    return f"{digits[:8]}-{digits[8:12]}-6{digits[12:]}".encode()
+
+
+def _prune_unsaved(connection: Connection, thread: bytes, before: datetime) -> bool:
+    with run_units.kept_free(connection, thread) as free:
+        if not free:
+            return False
+        c, w = checkpoints.c, writes.c
+        newer = select(w.thread).where(w.thread == thread, w.checkpoint_id >= _first_id(before))
+        for query in (select(c.thread).where(c.thread == thread), newer):
+            if connection.execute(query.limit(1)).first() is not None:
+                return False
         checkpoint_units.delete_thread(connection, thread)
-    return True
+        return True
 
 
 def _extent(connection: Connection, thread: bytes) -> tuple[int, datetime | None]:

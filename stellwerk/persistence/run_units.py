@@ -6,12 +6,13 @@ All moments are compared by the database's clock, in the statement that acts on 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Select, and_, bindparam, false, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, false, or_, select, update
 from sqlalchemy import text as sql
 from sqlalchemy.sql import ColumnElement
 
@@ -44,6 +45,7 @@ _RENEW = update(leases).where(_MINE, leases.c.expires_at > now()).values(expires
 _FREE = update(leases).where(_MINE).values(expires_at=EVER)
 # A take-over waits until the transaction that reads this has ended; SQLite's holds the whole file.
 FENCE = select(leases.c.token).where(_MINE, leases.c.expires_at > now()).with_for_update(read=True)
+_LIVE_LEASE = select((leases.c.expires_at > now()).label("live")).where(THREAD).with_for_update(read=True)
 _LEASE = (
     select(leases, runs.c.started_at, runs.c.cancel_requested, (leases.c.expires_at > now()).label("live"))
     .join_from(leases, runs, runs.c.run == leases.c.run, isouter=True)
@@ -150,6 +152,36 @@ def claim(connection: Connection, wanted: Claim) -> Lease:
     connection.execute(begin)
     row = connection.execute(_LEASE, {"thread_": thread}).one()
     return _lease(row, wanted.thread_id, wanted.ttl)
+
+
+@contextmanager
+def kept_free(connection: Connection, thread: bytes) -> Iterator[bool]:
+    """Whether nobody holds a thread; if so, nobody can claim it until the transaction ends."""
+    # As in `claim`: there has to be a row to lock, also of a thread that was never claimed.
+    keep = insert_or_keep(connection.dialect.name, leases)
+    connection.execute(keep, {"thread": thread, "token": 0, "run": None, "holder": "", "expires_at": EVER})
+    live = connection.execute(_LIVE_LEASE, {"thread_": thread}).scalar_one()
+    yield not live
+    # One that no claim ever counted up was put here a moment ago; the tokens of the others must go on.
+    connection.execute(delete(leases).where(leases.c.thread == thread, leases.c.token == 0))
+
+
+def live_threads(connection: Connection) -> set[bytes]:
+    """The threads that are held at this moment."""
+    return set(connection.execute(select(leases.c.thread).where(leases.c.expires_at > now())).scalars())
+
+
+def ended_before(connection: Connection, before: datetime, after: bytes, size: int) -> list[bytes]:
+    """Keys, in order, of runs that ended before a moment; one whose process died counts by its start."""
+    held = select(leases.c.run).where(leases.c.run == runs.c.run, leases.c.expires_at > now()).exists()
+    ended = or_(runs.c.ended_at < before, and_(runs.c.ended_at.is_(None), ~held))
+    query = select(runs.c.run).where(runs.c.run > after, runs.c.started_at < before, ended)
+    return [bytes(run) for run in connection.execute(query.order_by(runs.c.run).limit(size)).scalars()]
+
+
+def delete_runs(connection: Connection, keys: Sequence[bytes]) -> int:
+    """Delete runs, not the leases that name them: a thread's tokens have to go on growing."""
+    return connection.execute(delete(runs).where(runs.c.run.in_(keys))).rowcount
 
 
 def renew(connection: Connection, lease: Lease) -> Lease:

@@ -228,7 +228,11 @@ class SQLAlchemySaver(_Saver):
         self.database.fast_write(self._put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread."""
+        """Delete the checkpoints of a thread, with their values and writes.
+
+        What `RunStore`, `TraceStore` and `SQLAlchemyStore` keep of it stays: its runs and its lease, its
+        traces, and whatever items were stored for it. `stellwerk db prune` deletes old runs and traces.
+        """
         self.database.write(lambda c: units.delete_thread(c, thread_key(str(thread_id))))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:

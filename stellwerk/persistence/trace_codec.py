@@ -24,15 +24,17 @@ from stellwerk.trace import (
 Content = Literal["full", "hash", "none"]
 Row = Any  # a SQLAlchemy row; its columns are known by the statement alone
 
-MOST_CONTENT = 4_000_000  # characters of a prompt; MariaDB refuses a statement of 16 MB
+MOST_CONTENT = 4_000_000  # characters of an attempt in all; MariaDB refuses a statement of 16 MB
 
 
 class TraceCodec:
     """Turns traces into rows, with as much of their content as is wanted.
 
     Args:
-        content: `full` keeps prompts, answers, tool calls and values; `hash` a keyed hash of each, so that
-            equal ones can be told without being read; `none` nothing of them.
+        content: `full` keeps prompts, answers, tool calls and values. `hash` keeps a keyed hash of the task,
+            of the prompt and the answer, and of each tool's arguments and output, so that equal ones can be
+            told without being read; of values, and of details of verdicts and errors, nothing is kept.
+            `none` keeps nothing of all that, only the tools' names.
         hash_key: for `hash`, at least 16 bytes; without a key, a short text could be guessed from its hash.
 
     Raises:
@@ -52,8 +54,15 @@ class TraceCodec:
         prompt = [_chat(message) for message in trace.messages]
         prompt_text = _json(prompt)
         kept: Content = self._content
-        if kept == "full" and len(prompt_text) + len(trace.answer or "") > MOST_CONTENT:
+        value = _json(trace.value) if kept == "full" and trace.value is not None else None
+        detail = trace.verdict.get("detail")
+        uses = tool_uses(trace.calls)
+        tools = _json([self._tool(kept, use) for use in uses])
+        calls = _json([_call(kept, call) for call in trace.calls])
+        if kept == "full" and _size(prompt_text, trace.answer, value, detail, tools, calls) > MOST_CONTENT:
             kept = "none"
+            tools = _json([self._tool(kept, use) for use in uses])
+            calls = _json([_call(kept, call) for call in trace.calls])
         full = kept == "full"
         decision, verdict = trace.decision, trace.verdict
         return {
@@ -74,16 +83,16 @@ class TraceCodec:
             "decision": _json(decision) if decision else None,
             "accepted": verdict["accepted"],
             "reason": verdict.get("reason"),
-            "detail": verdict.get("detail") if full else None,  # it quotes the answer
+            "detail": detail if full else None,  # it quotes the answer
             "checks": _json(trace.checks),
             "content": kept,
             "prompt": prompt_text if full else None,
             "answer": trace.answer if full else None,
             "prompt_hash": self._hash(kept, prompt_text),
             "answer_hash": self._hash(kept, trace.answer),
-            "value": _json(trace.value) if full and trace.value is not None else None,
-            "tools": _json([self._tool(kept, use) for use in tool_uses(trace.calls)]),
-            "calls": _json([_call(kept, call) for call in trace.calls]),
+            "value": value if full else None,
+            "tools": tools,
+            "calls": calls,
             "input": sum(call["usage"]["input"] for call in trace.calls),
             "cached": sum(call["usage"]["cached"] for call in trace.calls),
             "output": sum(call["usage"]["output"] for call in trace.calls),
@@ -237,6 +246,10 @@ def _call(kept: Content, call: Call) -> dict[str, Any]:
     if "error" in said and kept != "full":
         said["error"] = ""
     return said
+
+
+def _size(*texts: str | None) -> int:
+    return sum(len(said) for said in texts if said is not None)
 
 
 def _json(value: object) -> str:

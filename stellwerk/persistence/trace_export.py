@@ -145,6 +145,8 @@ def _flat(row: StoredAttempt) -> dict[str, Any]:
 def _whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A file that takes its name once it is complete."""
     target = Path(path)
+    if not target.name:
+        raise InputError(f"{os.fspath(path)!r} is no name of a file; give one to write to")
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

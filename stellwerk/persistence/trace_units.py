@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Select, Table, and_, delete, or_, sel
 from sqlalchemy.sql import ColumnElement
 
 from stellwerk.persistence.insert import insert_or_keep, insert_or_update
-from stellwerk.persistence.schema.columns import digest
+from stellwerk.persistence.schema.columns import digest, text
 from stellwerk.persistence.schema.traces import attempts, feedback, runs
 
 Row = Any  # a SQLAlchemy row; its columns are known by the statement alone
@@ -31,12 +31,12 @@ class Found:
 
 
 def save(connection: Connection, told: Sequence[dict[str, Any]], began: Sequence[dict[str, Any]]) -> None:
-    """Save attempts, of which each stays as it was told first, and runs, of which the last word counts."""
+    """Save attempts, of which each stays as it was told first, and runs, of which the latest word counts."""
     dialect = connection.dialect.name
     if told:
         connection.execute(insert_or_keep(dialect, attempts), list(told))
     if began:
-        connection.execute(insert_or_update(dialect, runs, _TOLD), list(began))
+        connection.execute(insert_or_update(dialect, runs, _TOLD, "updated_at"), list(began))
 
 
 def find(connection: Connection, wanted: str, thread_id: str | None) -> list[Found]:
@@ -50,6 +50,17 @@ def find(connection: Connection, wanted: str, thread_id: str | None) -> list[Fou
     )
     found += [Found(None, *map(bytes, row)) for row in rows]
     return [one for one in found if thread_id is None or one.thread_id == encoded(thread_id)]
+
+
+def run_ids(connection: Connection, beginning: str) -> list[str]:
+    """The id itself if there are attempts of such a run, else the ids that begin so, two at most."""
+    c, start = attempts.c, encoded(beginning)
+    whole = select(c.run_id).where(c.run_id == start).limit(1)
+    if connection.execute(whole).first() is not None:
+        return [beginning]
+    # No text has a byte 255 as UTF-8.
+    query = select(c.run_id).where(c.run_id >= start, c.run_id < start + b"\xff").distinct()
+    return [text(run) for run in connection.execute(query.order_by(c.run_id).limit(2)).scalars()]
 
 
 def add_feedback(connection: Connection, row: dict[str, Any]) -> None:

@@ -10,16 +10,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import URL, Engine
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy import URL, Engine, select
 from typing_extensions import TypedDict, Unpack
 
-from stellwerk.errors import DatabaseError, InputError
+from stellwerk.errors import InputError
 from stellwerk.persistence import trace_units as units
 from stellwerk.persistence.background import BackgroundWriter
 from stellwerk.persistence.database import Database
+from stellwerk.persistence.retry import passes
 from stellwerk.persistence.trace_codec import (
     Content,
     TraceCodec,
@@ -37,6 +37,9 @@ from stellwerk.trace import (
     StoredFeedback,
     StoredRun,
 )
+
+if TYPE_CHECKING:
+    from stellwerk.persistence.trace_export import Exported
 
 T = TypeVar("T")
 _Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
@@ -106,8 +109,8 @@ class TraceStore:
 
         Args:
             url: of the database.
-            content: whether prompts, answers, tool calls and values are kept in `full`, as a keyed `hash`, or
-                not at all (`none`).
+            content: whether prompts, answers, tool calls and values are kept in `full`; only as keyed hashes
+                (`hash`; of values nothing); or not at all (`none`). See `TraceCodec`.
             hash_key: for `hash`, at least 16 bytes.
             max_queued: traces that wait to be written, at most.
 
@@ -168,7 +171,7 @@ class TraceStore:
         self._writer.put(trace, content_size(trace))
 
     def run(self, trace: RunTrace, /) -> None:
-        """Queue where a run stands."""
+        """Queue where a run stands. What was said of a later moment (`updated_at`) stays."""
         self._writer.put(trace, 2_000 + len(trace.task))
 
     def flush(self, timeout: float = 30.0) -> bool:
@@ -286,6 +289,18 @@ class TraceStore:
         }
         self.database.write(lambda c: units.add_feedback(c, row), one_statement=True)
 
+    def export_parquet(self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]) -> Exported:
+        """Write attempts to a Parquet file; see `stellwerk.persistence.trace_export.export_parquet`."""
+        from stellwerk.persistence import trace_export  # which needs this module
+
+        return trace_export.export_parquet(self, path, **only)
+
+    def export_chat_jsonl(self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]) -> Exported:
+        """Write attempts as chats; see `stellwerk.persistence.trace_export.export_chat_jsonl`."""
+        from stellwerk.persistence import trace_export
+
+        return trace_export.export_chat_jsonl(self, path, **only)
+
     async def asetup(self) -> None:
         """As `setup`."""
         await asyncio.to_thread(self.setup)
@@ -363,6 +378,16 @@ class TraceStore:
             self.add_feedback, id, score=score, label=label, comment=comment, who=who, thread_id=thread_id
         )
 
+    async def aexport_parquet(self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]) -> Exported:
+        """As `export_parquet`."""
+        return await asyncio.to_thread(lambda: self.export_parquet(path, **only))
+
+    async def aexport_chat_jsonl(
+        self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]
+    ) -> Exported:
+        """As `export_chat_jsonl`."""
+        return await asyncio.to_thread(lambda: self.export_chat_jsonl(path, **only))
+
     def _read(self, page: Page, read: Callable[[Row], T], limit: int | None) -> Iterator[T]:
         if limit is not None and (type(limit) is not int or limit < 0):
             raise InputError(f"limit is {limit!r}; give a whole number from 0, or None for all")
@@ -391,7 +416,9 @@ class TraceStore:
                     told.append(self._codec.attempt(trace))
                 else:
                     row = self._codec.run(trace)
-                    began[row["run"]] = row
+                    said = began.get(row["run"])
+                    if said is None or row["updated_at"] >= said["updated_at"]:
+                        began[row["run"]] = row
             except Exception:  # one that cannot be stored must not take the others along
                 left_out += 1
         if told or began:
@@ -401,19 +428,22 @@ class TraceStore:
     def _save(self, told: list[dict[str, Any]], began: list[dict[str, Any]]) -> int:
         try:
             self.database.write(lambda c: units.save(c, told, began))
-        except DatabaseError as error:
-            if len(told) + len(began) == 1 or not isinstance(error.__cause__, DataError | IntegrityError):
+        except Exception as error:  # of the driver's own as well, as SQLite's OverflowError for 2**63
+            if len(told) + len(began) == 1 or passes(error.__cause__ or error):
                 raise
         else:
             return 0
-        # The database refuses a value of one of them.
+        # The database refuses a value of one of them, or it does not answer at all, which this raises.
+        self.database.read(lambda c: c.execute(select(1)))
         one_by_one: list[_Rows] = [([row], []) for row in told]
         one_by_one += [([], [row]) for row in began]
         left_out = 0
-        for one in one_by_one:
+        for done, one in enumerate(one_by_one):
             try:
-                left_out += self._save(*one)
-            except DatabaseError:
+                self._save(*one)
+            except Exception as error:
+                if passes(error.__cause__ or error):  # not to wait as long for each of the others
+                    return left_out + len(one_by_one) - done
                 left_out += 1
         return left_out
 

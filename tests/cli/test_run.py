@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 from typer.testing import CliRunner, Result
 
 from stellwerk.cli import app
 from stellwerk.cli.render import plain
 from tests.fake_openai import Body, FakeOpenAI, RefusalError, job_of, serve_openai, title_of
+from tests.persistence.conftest import database
 
 TEXT = "Sales in 2020 were 100 dollars.\nRent in 2020 was 20 dollars.\n"
 PLAN = {
@@ -183,7 +185,7 @@ class TestWrongUsage:
             (["run", "x", "--plan", "/nowhere.json"], "cannot read /nowhere.json"),
             (["run", "x", "--thread", "../x"], "thread '../x' is not usable"),
             (["run", "x", "--database", "/dev/null/x"], "cannot open the database /dev/null/x"),
-            (["resume", "nobody"], "there is no thread nobody"),
+            (["resume", "nobody"], "there is no database "),
         ],
     )
     def test_it_is_said_what_is_wrong(self, server: FakeOpenAI, arguments: list[str], message: str) -> None:
@@ -353,3 +355,25 @@ def test_version() -> None:
     result = stellwerk("--version")
     assert result.exit_code == 0
     assert result.stdout.startswith("stellwerk 0.")
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("place", ["user:hunter2@", "?password=hunter2", "user@"])
+def test_the_command_to_go_on_can_be_pasted(text: str, place: str, tmp_path: Path) -> None:
+    with database("postgresql", tmp_path) as url:
+        made = make_url(url)
+        if place == "user:hunter2@":
+            made = made.set(password="hunter2")  # the server asks for none
+        elif place == "?password=hunter2":
+            made = made.update_query_dict({"password": "hunter2"})
+        given = made.render_as_string(hide_password=False)
+        result = stellwerk("run", "Sales and rent?", "-f", text, "--thread", "mine", "--database", given)
+        assert result.exit_code == 0, result.stderr
+        first = result.stderr.splitlines()[0]
+        if "hunter2" in place:
+            assert "stellwerk resume mine (with STELLWERK_DATABASE_URL set to the URL" in first
+            assert "--database" not in first
+        else:
+            assert f"stellwerk resume mine --database {given})" in first
+        assert "hunter2" not in result.stderr
+        assert "***" not in result.stderr

@@ -161,14 +161,11 @@ class TestList:
     @pytest.mark.usefixtures("environment")
     def test_looking_makes_no_database(self, tmp_path: Path) -> None:
         place = tmp_path / "runs.sqlite"
-        result = stellwerk("runs", "list")
-        assert (result.exit_code, result.stdout) == (0, "")
-        assert f"no runs in {place}" in result.stderr
-        assert listed() == []
-        for command in ("show", "cancel"):
-            result = stellwerk("runs", command, "nobody")
-            assert result.exit_code == 2
-            assert f"there is no run or thread nobody in {place}" in result.stderr
+        for given in ((), ("--database", str(place)), ("--database", f"sqlite:///{place}")):
+            for command in (["list"], ["show", "nobody"], ["cancel", "nobody"]):
+                result = stellwerk("runs", *command, *given)
+                assert (result.exit_code, result.stdout) == (2, "")
+                assert f"there is no database {place}; give another with --database" in result.stderr
         assert not place.exists()
 
     @pytest.mark.usefixtures("environment")

@@ -69,6 +69,15 @@ def test_chats(store: TraceStore, tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 1
 
 
+async def test_the_store_exports_itself(store: TraceStore, tmp_path: Path) -> None:
+    for name in ("parquet", "chat_jsonl"):
+        here, there, later = tmp_path / f"{name}.1", tmp_path / f"{name}.2", tmp_path / f"{name}.3"
+        done = getattr(trace_export, f"export_{name}")(store, here, accepted=True)
+        assert getattr(store, f"export_{name}")(there, accepted=True) == done
+        assert await getattr(store, f"aexport_{name}")(later, accepted=True) == done
+        assert there.read_bytes() == later.read_bytes() == here.read_bytes()
+
+
 def test_only_full_content_becomes_a_chat(tmp_path: Path) -> None:
     with TraceStore.from_url(tmp_path / "traces.sqlite", content="none") as store:
         store.attempt(attempt())

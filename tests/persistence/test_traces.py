@@ -95,6 +95,24 @@ def test_the_last_word_on_a_run_counts(store: TraceStore) -> None:
     assert found["updated_at"] == NOON + timedelta(seconds=9)
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_earlier_word_that_comes_late_does_not_count(shared_url: str, apart: bool) -> None:
+    later, earlier = NOON + timedelta(seconds=10), NOON + timedelta(seconds=1)
+    with TraceStore.from_url(shared_url) as one, TraceStore.from_url(shared_url) as other:
+        one.run(run(outcome="ok", detail="all done", updated_at=later))
+        if apart:
+            assert one.flush()
+        teller = other if apart else one
+        teller.run(run(outcome="interrupted", detail="a signal", updated_at=earlier))
+        assert teller.flush()
+        assert teller.dropped == 0
+        (found,) = one.runs()
+        assert (found["outcome"], found["detail"], found["updated_at"]) == ("ok", "all done", later)
+        other.run(run(outcome="failed", detail="of that moment", updated_at=later))
+        (found,) = other.runs()
+        assert (found["outcome"], found["detail"]) == ("failed", "of that moment")
+
+
 def test_a_run_of_another_thread_is_not_touched(store: TraceStore) -> None:
     store.run(run(thread_id="mine", outcome="ok"))
     store.run(run(thread_id="theirs", outcome="failed"))
@@ -242,6 +260,9 @@ def test_nothing_of_the_content_is_stored_unless_wanted(shared_url: str, content
     assert (first["input"], first["tools"][0]["name"], second["reason"]) == (100, "look", "not_json")
     assert first["content"] == content
     assert (first["prompt_hash"] == second["prompt_hash"] is not None) == (content == "hash")
+    hashes = {"args_hash", "output_hash"} if content == "hash" else set()
+    assert first["tools"][0].keys() == {"name", "failed", "seconds"} | hashes
+    assert first["value"] is None
 
 
 def test_hashes_are_keyed(store: TraceStore, url: str) -> None:
@@ -276,6 +297,33 @@ def test_any_text_is_taken(store: TraceStore, said: str, value: Any) -> None:
     assert found["answer"] == said.replace("\0", "\u2400")
     assert found["value"] == value
     assert store.dropped == 0
+
+
+@pytest.mark.parametrize("field", ["value", "tools"])
+def test_a_value_or_a_tool_too_large_for_a_statement_does_not_lose_the_attempt(
+    store: TraceStore, field: str
+) -> None:
+    large = "x" * 17_000_000
+    told = attempt(value=large) if field == "value" else attempt()
+    if field == "tools":
+        told.calls[0]["tools"][0]["output"] = large
+    store.attempt(told)
+    (found,) = store.attempts()
+    assert (found["content"], found["value"], found["input"]) == ("none", None, 100)
+    assert (found["tools"][0]["name"], "output" in found["tools"][0]) == ("look", False)
+    assert store.dropped == 0
+
+
+def test_a_trace_that_the_database_refuses_takes_no_other_along(shared_url: str) -> None:
+    wrong = attempt(2)
+    wrong.calls[0]["usage"]["input"] = 2**63
+    with TraceStore.from_url(shared_url) as store:
+        for told in (attempt(1), wrong, attempt(3)):
+            store.attempt(told)
+        store.run(run())
+        assert [found["subtask"] for found in store.attempts()] == ["3", "1"]
+        assert [found["outcome"] for found in store.runs()] == ["ok"]
+        assert store.dropped == 1
 
 
 def test_threads_write_side_by_side(store: TraceStore) -> None:
