@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
-from sqlalchemy import Select, and_, bindparam, or_, select
+from sqlalchemy import Select, and_, bindparam, literal_column, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from stellwerk.errors import InputError
@@ -85,8 +85,9 @@ class Listing:
     def page(self, codec: Codec) -> Callable[[Executor], tuple[list[Found], Place | None]]:
         """The unit that reads the next page."""
         size = _PAGE if self._filter or self._left is None else min(_PAGE, self._left)
-        given = {**self._given, "size": size}
-        return lambda executor: self._read(executor, codec, given)
+        query = _page(frozenset(self._given), size)
+        given = dict(self._given)
+        return lambda executor: self._read(executor, codec, query, given)
 
     def take(self, found: list[Found], last: Place | None) -> list[Found]:
         """The page's checkpoints, and no more than are asked for."""
@@ -101,14 +102,14 @@ class Listing:
         return found
 
     def _read(
-        self, executor: Executor, codec: Codec, given: dict[str, Any]
+        self, executor: Executor, codec: Codec, query: Select[Any], given: dict[str, Any]
     ) -> tuple[list[Found], Place | None]:
         chosen = []
         last = None
         places: dict[tuple[bytes, bytes], Address] = {}
         names: dict[bytes, dict[bytes, None]] = {}
         ids: dict[tuple[bytes, bytes], list[bytes]] = {}
-        for thread, ns, thread_id, checkpoint_ns, *columns in executor.fetch(_page(frozenset(given)), given):
+        for thread, ns, thread_id, checkpoint_ns, *columns in executor.fetch(query, given):
             row = CheckpointRow._make(columns)
             last = Place(row.checkpoint_id, thread, ns)
             if not self._matches(codec, row):
@@ -144,8 +145,8 @@ class Listing:
         return all(same(metadata.get(name, _MISSING), value) for name, value in self._filter.items())
 
 
-@lru_cache(maxsize=128)
-def _page(given: frozenset[str]) -> Select[Any]:
+@lru_cache(maxsize=512)
+def _page(given: frozenset[str], size: int) -> Select[Any]:
     c = checkpoints.c
     conditions: list[ColumnElement[bool]] = [
         c[name] == bindparam(name) for name in ("thread", "ns", "checkpoint_id") if name in given
@@ -167,4 +168,5 @@ def _page(given: frozenset[str]) -> Select[Any]:
             later = or_(c.thread > bindparam("after_thread"), and_(same_thread, c.ns > bindparam("after_ns")))
             conditions.append(or_(c.checkpoint_id < bindparam("after"), and_(same_id, later)))
     query = select(*_ADDRESS, *_ROW).where(*conditions).order_by(*order)
-    return query.limit(bindparam("size"))
+    # Not bound: of a limit that it does not see, PostgreSQL expects a tenth of the rows, and sorts them all.
+    return query.limit(literal_column(str(size)))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    literal_column,
     null,
     select,
     text,
@@ -47,9 +48,12 @@ _ESCAPED = b"\0\n\r\\'\"\x1a"  # bytes that the drivers of MySQL send as two
 
 _HERE = and_(checkpoints.c.thread == bindparam("thread"), checkpoints.c.ns == bindparam("ns"))
 _ID = bindparam("checkpoint_id", type_=checkpoints.c.checkpoint_id.type)
+_ONE: ColumnElement[int] = literal_column(
+    "1", Integer
+)  # not bound: PostgreSQL plans for a limit that it sees
 _ROW = [checkpoints.c[name] for name in CheckpointRow._fields]
 _BY_ID = select(*_ROW).where(_HERE, checkpoints.c.checkpoint_id == _ID)
-_LATEST = select(*_ROW).where(_HERE).order_by(checkpoints.c.checkpoint_id.desc()).limit(1)
+_LATEST = select(*_ROW).where(_HERE).order_by(checkpoints.c.checkpoint_id.desc()).limit(_ONE)
 _PACKET = text("SELECT @@max_allowed_packet")
 
 
@@ -245,7 +249,7 @@ _ANCESTORS = (
     select(*_ROW)
     .where(_HERE, checkpoints.c.checkpoint_id <= _ID)
     .order_by(checkpoints.c.checkpoint_id.desc())
-    .limit(64)
+    .limit(literal_column("64"))
 )
 
 
