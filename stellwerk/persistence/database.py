@@ -65,6 +65,7 @@ class Database:
         # Not on the caller's engine: connections of it that stay open would surprise its owner.
         self._files = SQLiteConnections(engine, self._wordings) if self._sqlite and owned else None
         self._ready = _Ready()
+        self._closed = False
         self._inherited: list[Any] = []
         _forkable.add(self)
 
@@ -87,6 +88,11 @@ class Database:
     def dialect(self) -> str:
         """`sqlite`, `postgresql`, `mysql` or `mariadb`."""
         return self._engine.dialect.name
+
+    @property
+    def url(self) -> URL:
+        """Where the database is."""
+        return self._engine.url
 
     def setup(self) -> None:
         """Create or migrate the tables; safe when several processes do so at once.
@@ -137,7 +143,8 @@ class Database:
         return self._attempt(lambda: self._locked(run, self._fast(unit), write=True))
 
     def close(self) -> None:
-        """Close the pool, if it is not the caller's."""
+        """Close the pool, if it is not the caller's; whatever is called later raises DatabaseError."""
+        self._closed = True
         if self._files is not None:
             self._files.close()
         if self._owned:
@@ -189,6 +196,8 @@ class Database:
         started = time.monotonic()
         tries = 0
         while True:
+            if self._closed:
+                raise closed_error(self._engine.url)
             try:
                 result = work()
             except FAILURES as error:
@@ -220,6 +229,7 @@ class AsyncDatabase:
         self._sync: Database | None = None
         self._engine: AsyncEngine | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
         self._inherited: list[Any] = []
         if isinstance(engine, Engine):
             self._sync = Database(engine, owned=owned, patience=patience)
@@ -254,7 +264,7 @@ class AsyncDatabase:
 
     async def setup(self) -> None:
         """As `Database.setup`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             await self._in_thread(self._sync.setup)
         else:
@@ -263,7 +273,7 @@ class AsyncDatabase:
 
     async def read(self, unit: Unit[T]) -> T:
         """As `Database.read`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._in_thread(self._sync.read, unit)
         await self._ready.aensure(self.setup)
@@ -271,7 +281,7 @@ class AsyncDatabase:
 
     async def write(self, unit: Unit[T], *, one_statement: bool = False) -> T:
         """As `Database.write`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._in_thread(self._sync.write, unit)
         await self._ready.aensure(self.setup)
@@ -279,29 +289,34 @@ class AsyncDatabase:
 
     async def fast_read(self, unit: FastUnit[T]) -> T:
         """As `Database.fast_read`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._in_thread(self._sync.fast_read, unit)
         return await self.read(self._fast(unit))
 
     async def fast_write(self, unit: FastWrite) -> None:
         """As `Database.fast_write`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._group.write(unit)
         return await self.write(self._fast(unit), one_statement=unit.one_statement(self.dialect))
 
     async def close(self) -> None:
-        """As `Database.close`."""
+        """As `Database.close`; writes that still wait fail."""
+        if self._closed:
+            return
+        self._closed = True
         if self._sync:
-            await self._in_thread(self._sync.close)
             assert self._threads is not None
-            self._threads.shutdown(wait=False)
+            try:
+                await self._in_thread(self._sync.close)
+            finally:
+                self._threads.shutdown(wait=False)
         elif self._owned:
             await self._async.dispose()
 
     async def __aenter__(self) -> Self:
-        self.loop = asyncio.get_running_loop()
+        self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -309,6 +324,11 @@ class AsyncDatabase:
 
     def _fast(self, unit: FastUnit[T]) -> Unit[T]:
         return lambda connection: unit(ConnectionExecutor(connection, self._wordings))
+
+    def _open(self) -> None:
+        if self._closed:
+            raise closed_error(self._sync.url if self._sync else self._async.url)
+        self.loop = asyncio.get_running_loop()
 
     def _make_threads(self, sync: Database) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stellwerk-sqlite")
@@ -341,6 +361,8 @@ class AsyncDatabase:
         started = time.monotonic()
         tries = 0
         while True:
+            if self._closed:
+                raise closed_error(self._async.url)
             try:
                 result = await work()
             except FAILURES as error:
@@ -474,6 +496,11 @@ def database_error(url: URL, error: Exception) -> DatabaseError:
     cause = (error.orig if isinstance(error, DBAPIError) else None) or error
     said = str(cause).strip().partition("\n")[0]
     return DatabaseError(f"the database {shown(url)} failed: {type(cause).__name__}: {said[:300]}")
+
+
+def closed_error(url: URL) -> DatabaseError:
+    """What a closed database answers."""
+    return DatabaseError(f"the database {shown(url)} is closed; open it anew, or close it later")
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:

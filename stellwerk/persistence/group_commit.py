@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Threads
 
+from stellwerk.errors import DatabaseError
 from stellwerk.persistence.executor import Executor, FastWrite
 
 _TOGETHER = 64  # so that the first of a long queue does not wait for all of it
@@ -42,8 +43,18 @@ class GroupCommit:
             self._waiting.append((unit, done))
             start, self._running = not self._running, True
         if start:
-            self._threads.submit(self._run)
+            try:
+                self._threads.submit(self._run)
+            except RuntimeError:  # the threads are shut down
+                self._refuse()
         await done
+
+    def _refuse(self) -> None:
+        with self._lock:
+            refused, self._running = list(self._waiting), False
+            self._waiting.clear()
+        error = DatabaseError("the database is closed; open it anew, or close it later")
+        _answer([(done, error) for _, done in refused])
 
     def _run(self) -> None:
         while True:
