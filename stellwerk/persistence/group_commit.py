@@ -13,6 +13,7 @@ from concurrent.futures import Executor as Threads
 
 from stellwerk.errors import DatabaseError
 from stellwerk.persistence.executor import Executor, FastWrite
+from stellwerk.persistence.retry import passes
 
 _TOGETHER = 64  # so that the first of a long queue does not wait for all of it
 
@@ -67,8 +68,12 @@ class GroupCommit:
             if len(group) > 1:
                 try:
                     self._write(_Together([unit for unit, _ in group]))
-                except Exception:  # each alone, so that the error reaches the one that caused it
-                    _answer([(done, self._alone(unit)) for unit, done in group])
+                except Exception as error:
+                    if _waited_for(error):  # each alone would wait as long again
+                        _answer([(done, error) for _, done in group])
+                        continue
+                    for unit, done in group:  # so that the error reaches the one that caused it
+                        _answer([(done, self._alone(unit))])
                 else:
                     _answer([(done, None) for _, done in group])
             else:
@@ -93,6 +98,11 @@ class _Together:
 
     def one_statement(self, dialect: str) -> bool:
         return False
+
+
+def _waited_for(error: Exception) -> bool:
+    """Whether the database itself failed, after retries; what a unit raises has no such cause."""
+    return isinstance(error, DatabaseError) and error.__cause__ is not None and passes(error.__cause__)
 
 
 def _answer(answers: Sequence[tuple[asyncio.Future[None], BaseException | None]]) -> None:
