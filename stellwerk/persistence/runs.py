@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from stellwerk.errors import DatabaseError, InputError
+from stellwerk.errors import DatabaseError, InputError, StellwerkError
 from stellwerk.persistence import run_units as units
 from stellwerk.persistence.database import AsyncDatabase, Database
 from stellwerk.persistence.heartbeat import Hold
@@ -188,21 +188,29 @@ class RunStore:
         except BaseException as error:
             hold.ended_with(error)
             ended.set()
-            beat.join()
+            beat.join(hold.left)
             with suppress(DatabaseError):  # it would hide the error that matters
                 self._release(hold)
             raise
         ended.set()
-        beat.join()
+        beat.join(hold.left)
         self._release(hold)
 
     def _beat(self, hold: Hold, ended: threading.Event) -> None:
         while not hold.lost and not ended.wait(hold.pause):
             asked_at = time.monotonic()
+            # A renewal may hang, or be tried again for longer than the lease is good.
+            late = threading.Timer(hold.left, hold.expire)
+            late.daemon = True
+            late.start()
             try:
                 hold.renewed(self.renew(hold.lease), asked_at)
-            except DatabaseError as error:
+            except Exception as error:
                 hold.not_renewed(error)
+            finally:
+                late.cancel()
+            if hold.reason is not None and not isinstance(hold.reason, StellwerkError):
+                return
 
     def _release(self, hold: Hold) -> None:
         self.release(hold.lease, status=hold.status, error=hold.error, totals=hold.totals)
@@ -336,8 +344,10 @@ class AsyncRunStore:
                 return
             told, asked_at = hold.reason, time.monotonic()
             try:
-                hold.renewed(await self.renew(hold.lease), asked_at)
-            except DatabaseError as error:
+                hold.renewed(await asyncio.wait_for(self.renew(hold.lease), hold.left), asked_at)
+            except TimeoutError:
+                hold.expire()
+            except Exception as error:
                 hold.not_renewed(error)
             if told is None and hold.reason is not None and not ended.is_set():
                 body.cancel()
