@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import socket
 import threading
@@ -28,6 +27,7 @@ Url = str | URL | os.PathLike[str]
 TTL = 60.0  # seconds
 _TASK = 500  # characters
 _ERROR = 2_000  # characters
+_LONGEST = 366 * 24 * 3600  # seconds; a lease of more would never end
 
 
 class RunStore:
@@ -370,8 +370,12 @@ def holder() -> str:
 
 
 def _claiming(thread_id: str, task: str, ttl: float) -> Callable[[Connection], Lease]:
-    if not math.isfinite(ttl) or ttl <= 0:
-        raise InputError(f"ttl is {ttl!r}; give the seconds for which a lease is good")
+    if not isinstance(ttl, int | float) or not 0 < ttl <= _LONGEST:  # which NaN is not, either
+        raise InputError(
+            f"ttl is {ttl!r}; give the seconds for which a lease is good, above 0 and at most {_LONGEST}"
+        )
+    if not isinstance(task, str):
+        raise InputError(f"task is {task!r}; give a text that says what the run is to do")
     wanted = Claim(
         thread_id=str(thread_id),
         run_id=str(uuid4()),

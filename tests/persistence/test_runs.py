@@ -5,6 +5,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -99,7 +100,12 @@ class TestClaim:
             store.release(second, status="done", totals={"usd": 0.5})
         assert found(store, "0b4e0c39").totals == {"usd": 0.5}
 
-    @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
+    def test_a_task_that_is_no_text(self) -> None:
+        task: Any = None
+        with RunStore.from_url("sqlite://") as store, pytest.raises(InputError, match="task is None"):
+            store.claim("t", task=task)
+
+    @pytest.mark.parametrize("ttl", [0, -1, 1e13, float("nan"), float("inf")])
     def test_a_wrong_ttl(self, ttl: float) -> None:
         with RunStore.from_url("sqlite://") as store, pytest.raises(InputError, match="ttl is"):
             store.claim("t", task="x", ttl=ttl)
