@@ -16,6 +16,7 @@ import random
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
@@ -49,7 +50,9 @@ _THREADS = 8  # for SQLite from async code: writers take turns, so more would on
 class Database:
     """A database for sync code; `from_url` or `from_engine` makes one.
 
-    An engine that the caller owns is never disposed of.
+    An engine that the caller owns is never disposed of. After a fork, the child leaves the parent's
+    connections alone and makes its own; for an engine of the caller's, that is up to the caller
+    (`engine.dispose(close=False)` in the child).
     """
 
     def __init__(self, engine: Engine, *, owned: bool, patience: float = PATIENCE) -> None:
@@ -57,14 +60,14 @@ class Database:
         self._owned = owned
         self._patience = patience
         self._sqlite = engine.dialect.name == "sqlite"
-        # One connection at a time for a database in memory, which is one connection.
-        self._single = threading.RLock() if isinstance(engine.pool, StaticPool) else None
-        # SQLite writes one transaction at a time; a lock hands over at once where SQLite would poll.
-        self._writing = threading.RLock() if self._sqlite else None
+        self._make_locks()
         self._wordings = Wordings(engine.dialect)
         # Not on the caller's engine: connections of it that stay open would surprise its owner.
         self._files = SQLiteConnections(engine, self._wordings) if self._sqlite and owned else None
         self._ready = _Ready()
+        self._closed = False
+        self._inherited: list[Any] = []
+        _forkable.add(self)
 
     @classmethod
     def from_url(cls, url: str | URL | os.PathLike[str], *, pool_size: int = 10) -> Self:
@@ -85,6 +88,11 @@ class Database:
     def dialect(self) -> str:
         """`sqlite`, `postgresql`, `mysql` or `mariadb`."""
         return self._engine.dialect.name
+
+    @property
+    def url(self) -> URL:
+        """Where the database is."""
+        return self._engine.url
 
     def setup(self) -> None:
         """Create or migrate the tables; safe when several processes do so at once.
@@ -135,7 +143,8 @@ class Database:
         return self._attempt(lambda: self._locked(run, self._fast(unit), write=True))
 
     def close(self) -> None:
-        """Close the pool, if it is not the caller's."""
+        """Close the pool, if it is not the caller's; whatever is called later raises DatabaseError."""
+        self._closed = True
         if self._files is not None:
             self._files.close()
         if self._owned:
@@ -146,6 +155,20 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _make_locks(self) -> None:
+        # One connection at a time for a database in memory, which is one connection.
+        self._single = threading.RLock() if isinstance(self._engine.pool, StaticPool) else None
+        # SQLite writes one transaction at a time; a lock hands over at once where SQLite would poll.
+        self._writing = threading.RLock() if self._sqlite else None
+
+    def _after_fork(self) -> None:
+        self._make_locks()
+        self._ready.after_fork()
+        if self._files is not None:
+            self._files.after_fork()
+        if self._owned:
+            self._inherited.append(_new_pool(self._engine))
 
     def _read(self, unit: Unit[T]) -> T:
         with self._engine.connect() as connection:
@@ -173,6 +196,8 @@ class Database:
         started = time.monotonic()
         tries = 0
         while True:
+            if self._closed:
+                raise closed_error(self._engine.url)
             try:
                 result = work()
             except FAILURES as error:
@@ -204,13 +229,15 @@ class AsyncDatabase:
         self._sync: Database | None = None
         self._engine: AsyncEngine | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._inherited: list[Any] = []
         if isinstance(engine, Engine):
             self._sync = Database(engine, owned=owned, patience=patience)
-            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stellwerk-sqlite")
-            self._group = GroupCommit(self._sync.fast_write, self._threads)
+            self._make_threads(self._sync)
         else:
             self._engine = engine
             self._wordings = Wordings(engine.dialect)
+        _forkable.add(self)
 
     @classmethod
     def from_url(cls, url: str | URL | os.PathLike[str], *, pool_size: int = 10) -> Self:
@@ -237,7 +264,7 @@ class AsyncDatabase:
 
     async def setup(self) -> None:
         """As `Database.setup`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             await self._in_thread(self._sync.setup)
         else:
@@ -246,7 +273,7 @@ class AsyncDatabase:
 
     async def read(self, unit: Unit[T]) -> T:
         """As `Database.read`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._in_thread(self._sync.read, unit)
         await self._ready.aensure(self.setup)
@@ -254,7 +281,7 @@ class AsyncDatabase:
 
     async def write(self, unit: Unit[T], *, one_statement: bool = False) -> T:
         """As `Database.write`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._in_thread(self._sync.write, unit)
         await self._ready.aensure(self.setup)
@@ -262,29 +289,34 @@ class AsyncDatabase:
 
     async def fast_read(self, unit: FastUnit[T]) -> T:
         """As `Database.fast_read`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._in_thread(self._sync.fast_read, unit)
         return await self.read(self._fast(unit))
 
     async def fast_write(self, unit: FastWrite) -> None:
         """As `Database.fast_write`."""
-        self.loop = asyncio.get_running_loop()
+        self._open()
         if self._sync:
             return await self._group.write(unit)
         return await self.write(self._fast(unit), one_statement=unit.one_statement(self.dialect))
 
     async def close(self) -> None:
-        """As `Database.close`."""
+        """As `Database.close`; writes that still wait fail."""
+        if self._closed:
+            return
+        self._closed = True
         if self._sync:
-            await self._in_thread(self._sync.close)
             assert self._threads is not None
-            self._threads.shutdown(wait=False)
+            try:
+                await self._in_thread(self._sync.close)
+            finally:
+                self._threads.shutdown(wait=False)
         elif self._owned:
             await self._async.dispose()
 
     async def __aenter__(self) -> Self:
-        self.loop = asyncio.get_running_loop()
+        self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -292,6 +324,23 @@ class AsyncDatabase:
 
     def _fast(self, unit: FastUnit[T]) -> Unit[T]:
         return lambda connection: unit(ConnectionExecutor(connection, self._wordings))
+
+    def _open(self) -> None:
+        if self._closed:
+            raise closed_error(self._sync.url if self._sync else self._async.url)
+        self.loop = asyncio.get_running_loop()
+
+    def _make_threads(self, sync: Database) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stellwerk-sqlite")
+        self._group = GroupCommit(sync.fast_write, self._threads)
+
+    def _after_fork(self) -> None:
+        self.loop = None
+        self._ready.after_fork()
+        if self._sync:
+            self._make_threads(self._sync)
+        elif self._owned:
+            self._inherited.append(_new_pool(self._async.sync_engine))
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -312,6 +361,8 @@ class AsyncDatabase:
         started = time.monotonic()
         tries = 0
         while True:
+            if self._closed:
+                raise closed_error(self._async.url)
             try:
                 result = await work()
             except FAILURES as error:
@@ -341,6 +392,9 @@ class _Ready:
     def set(self) -> None:
         self._is_set = True
 
+    def after_fork(self) -> None:
+        self._lock, self._task = threading.Lock(), None
+
     def ensure(self, setup: Callable[[], None]) -> None:
         if not self._is_set:
             with self._lock:
@@ -352,6 +406,26 @@ class _Ready:
             if self._task is None or self._task.done():
                 self._task = asyncio.ensure_future(setup())
             await asyncio.shield(self._task)
+
+
+_forkable: weakref.WeakSet[Database | AsyncDatabase] = weakref.WeakSet()
+
+
+def _new_pool(engine: Engine) -> Any:
+    """Give the engine a new pool; the old one has to be kept, or the parent's connections may be closed."""
+    old = engine.pool
+    if not isinstance(old, StaticPool):  # a database in memory is its connection, and the child has a copy
+        engine.dispose(close=False)
+    return old
+
+
+def _after_fork() -> None:
+    for database in list(_forkable):
+        database._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def begin(connection: Connection) -> None:
@@ -422,6 +496,11 @@ def database_error(url: URL, error: Exception) -> DatabaseError:
     cause = (error.orig if isinstance(error, DBAPIError) else None) or error
     said = str(cause).strip().partition("\n")[0]
     return DatabaseError(f"the database {shown(url)} failed: {type(cause).__name__}: {said[:300]}")
+
+
+def closed_error(url: URL) -> DatabaseError:
+    """What a closed database answers."""
+    return DatabaseError(f"the database {shown(url)} is closed; open it anew, or close it later")
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Threads
 
+from stellwerk.errors import DatabaseError
 from stellwerk.persistence.executor import Executor, FastWrite
+from stellwerk.persistence.retry import passes
 
 _TOGETHER = 64  # so that the first of a long queue does not wait for all of it
 
@@ -42,8 +44,18 @@ class GroupCommit:
             self._waiting.append((unit, done))
             start, self._running = not self._running, True
         if start:
-            self._threads.submit(self._run)
+            try:
+                self._threads.submit(self._run)
+            except RuntimeError:  # the threads are shut down
+                self._refuse()
         await done
+
+    def _refuse(self) -> None:
+        with self._lock:
+            refused, self._running = list(self._waiting), False
+            self._waiting.clear()
+        error = DatabaseError("the database is closed; open it anew, or close it later")
+        _answer([(done, error) for _, done in refused])
 
     def _run(self) -> None:
         while True:
@@ -56,8 +68,12 @@ class GroupCommit:
             if len(group) > 1:
                 try:
                     self._write(_Together([unit for unit, _ in group]))
-                except Exception:  # each alone, so that the error reaches the one that caused it
-                    _answer([(done, self._alone(unit)) for unit, done in group])
+                except Exception as error:
+                    if _waited_for(error):  # each alone would wait as long again
+                        _answer([(done, error) for _, done in group])
+                        continue
+                    for unit, done in group:  # so that the error reaches the one that caused it
+                        _answer([(done, self._alone(unit))])
                 else:
                     _answer([(done, None) for _, done in group])
             else:
@@ -82,6 +98,11 @@ class _Together:
 
     def one_statement(self, dialect: str) -> bool:
         return False
+
+
+def _waited_for(error: Exception) -> bool:
+    """Whether the database itself failed, after retries; what a unit raises has no such cause."""
+    return isinstance(error, DatabaseError) and error.__cause__ is not None and passes(error.__cause__)
 
 
 def _answer(answers: Sequence[tuple[asyncio.Future[None], BaseException | None]]) -> None:

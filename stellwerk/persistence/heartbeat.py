@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from stellwerk.errors import DatabaseError, LeaseError, RunCancelledError, StellwerkError
+from stellwerk.errors import DatabaseError, LeaseError, RunCancelledError
 from stellwerk.persistence.lease import Lease
 from stellwerk.persistence.run_units import Status
 
@@ -32,7 +32,7 @@ class Hold:
         self.error: str | None = None
         self.totals: Mapping[str, Any] | None = None
         self.stop = threading.Event()
-        self.reason: StellwerkError | None = None
+        self.reason: Exception | None = None
         self._interval = lease.ttl / 3 if interval is None else interval
         self._good_until = asked_at + lease.ttl
         self._failing = False
@@ -58,6 +58,8 @@ class Hold:
             LeaseError: if the lease is lost.
             RunCancelledError: if somebody asked for the run to be cancelled.
         """
+        if self.left <= 0:
+            self.expire()
         if self.reason is not None:
             raise self.reason
 
@@ -65,6 +67,23 @@ class Hold:
     def lost(self) -> bool:
         """Whether the lease is lost."""
         return isinstance(self.reason, LeaseError)
+
+    @property
+    def left(self) -> float:
+        """Seconds for which the lease is known to be good."""
+        return max(0.0, self._good_until - time.monotonic())
+
+    def expire(self, error: Exception | None = None) -> None:
+        """Note that the lease was not renewed in time; a renewal that comes later changes nothing."""
+        if self.lost:
+            return
+        said = "" if error is None else f" ({error})"
+        self._stop(
+            LeaseError(
+                f"the lease of thread {self.lease.thread_id!r} could not be renewed for "
+                f"{self.lease.ttl:g} seconds; claim it again when the database is back{said}"
+            )
+        )
 
     @property
     def pause(self) -> float:
@@ -78,18 +97,16 @@ class Hold:
         if lease.cancel_requested and self.reason is None:
             self._stop(RunCancelledError(f"run {lease.run_id} of thread {lease.thread_id!r} was cancelled"))
 
-    def not_renewed(self, error: DatabaseError) -> None:
-        """Note that a renewal failed; a database that does not answer is waited for while the lease lasts."""
+    def not_renewed(self, error: Exception) -> None:
+        """Note that a renewal failed; a database that does not answer is waited for while the lease lasts.
+
+        Any other error ends the heartbeat, and so the run.
+        """
         self._failing = True
-        if isinstance(error, LeaseError):
+        if isinstance(error, LeaseError) or not isinstance(error, DatabaseError):
             self._stop(error)
-        elif time.monotonic() >= self._good_until:
-            self._stop(
-                LeaseError(
-                    f"the lease of thread {self.lease.thread_id!r} could not be renewed for "
-                    f"{self.lease.ttl:g} seconds; claim it again when the database is back ({error})"
-                )
-            )
+        elif self.left <= 0:
+            self.expire(error)
 
     def ended_with(self, error: BaseException) -> None:
         """Note the exception that leaves the block."""
@@ -99,6 +116,6 @@ class Hold:
             self.status = "interrupted" if isinstance(error, _ENDINGS) else "failed"
         self.error = f"{type(error).__name__}: {error}".rstrip(": ")
 
-    def _stop(self, reason: StellwerkError) -> None:
+    def _stop(self, reason: Exception) -> None:
         self.reason = reason
         self.stop.set()

@@ -6,7 +6,7 @@ All moments are compared by the database's clock, in the statement that acts on 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -205,7 +205,7 @@ def release(
     *,
     status: Status,
     error: str | None,
-    totals: Mapping[str, Any] | None,
+    totals: str | None,
 ) -> None:
     """End the run and free the thread, also where the lease has expired and nobody took it.
 
@@ -227,7 +227,7 @@ def release(
             status=status,
             ended_at=now(),
             error=error,
-            totals=None if totals is None else json.dumps(totals, default=str),
+            totals=totals,
         )
     )
 

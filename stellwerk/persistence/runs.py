@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import json
 import os
 import socket
 import threading
@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from stellwerk.errors import DatabaseError, InputError
+from stellwerk.errors import DatabaseError, InputError, StellwerkError
 from stellwerk.persistence import run_units as units
 from stellwerk.persistence.database import AsyncDatabase, Database
 from stellwerk.persistence.heartbeat import Hold
@@ -28,6 +28,7 @@ Url = str | URL | os.PathLike[str]
 TTL = 60.0  # seconds
 _TASK = 500  # characters
 _ERROR = 2_000  # characters
+_LONGEST = 366 * 24 * 3600  # seconds; a lease of more would never end
 
 
 class RunStore:
@@ -188,24 +189,36 @@ class RunStore:
         except BaseException as error:
             hold.ended_with(error)
             ended.set()
-            beat.join()
+            beat.join(hold.left)
             with suppress(DatabaseError):  # it would hide the error that matters
                 self._release(hold)
             raise
         ended.set()
-        beat.join()
+        beat.join(hold.left)
         self._release(hold)
 
     def _beat(self, hold: Hold, ended: threading.Event) -> None:
         while not hold.lost and not ended.wait(hold.pause):
             asked_at = time.monotonic()
+            # A renewal may hang, or be tried again for longer than the lease is good.
+            late = threading.Timer(hold.left, hold.expire)
+            late.daemon = True
+            late.start()
             try:
                 hold.renewed(self.renew(hold.lease), asked_at)
-            except DatabaseError as error:
+            except Exception as error:
                 hold.not_renewed(error)
+            finally:
+                late.cancel()
+            if hold.reason is not None and not isinstance(hold.reason, StellwerkError):
+                return
 
     def _release(self, hold: Hold) -> None:
-        self.release(hold.lease, status=hold.status, error=hold.error, totals=hold.totals)
+        try:
+            self.release(hold.lease, status=hold.status, error=hold.error, totals=hold.totals)
+        except InputError as problem:  # the thread must not stay held for that
+            self.release(hold.lease, status="failed", error=str(problem))
+            raise
 
 
 class AsyncRunStore:
@@ -336,8 +349,10 @@ class AsyncRunStore:
                 return
             told, asked_at = hold.reason, time.monotonic()
             try:
-                hold.renewed(await self.renew(hold.lease), asked_at)
-            except DatabaseError as error:
+                hold.renewed(await asyncio.wait_for(self.renew(hold.lease), hold.left), asked_at)
+            except TimeoutError:
+                hold.expire()
+            except Exception as error:
                 hold.not_renewed(error)
             if told is None and hold.reason is not None and not ended.is_set():
                 body.cancel()
@@ -348,7 +363,11 @@ class AsyncRunStore:
         ended.set()  # not cancelled: a renewal under way would cost the pool its connection
         await beat
         try:
-            await self.release(hold.lease, status=hold.status, error=hold.error, totals=hold.totals)
+            try:
+                await self.release(hold.lease, status=hold.status, error=hold.error, totals=hold.totals)
+            except InputError as problem:  # the thread must not stay held for that
+                await self.release(hold.lease, status="failed", error=str(problem))
+                raise
         except DatabaseError:
             if not quietly:  # it would hide the error that matters
                 raise
@@ -360,8 +379,12 @@ def holder() -> str:
 
 
 def _claiming(thread_id: str, task: str, ttl: float) -> Callable[[Connection], Lease]:
-    if not math.isfinite(ttl) or ttl <= 0:
-        raise InputError(f"ttl is {ttl!r}; give the seconds for which a lease is good")
+    if not isinstance(ttl, int | float) or not 0 < ttl <= _LONGEST:  # which NaN is not, either
+        raise InputError(
+            f"ttl is {ttl!r}; give the seconds for which a lease is good, above 0 and at most {_LONGEST}"
+        )
+    if not isinstance(task, str):
+        raise InputError(f"task is {task!r}; give a text that says what the run is to do")
     wanted = Claim(
         thread_id=str(thread_id),
         run_id=str(uuid4()),
@@ -379,7 +402,11 @@ def _releasing(
     if status == "running" or status not in STATUSES:
         raise InputError(f"a run cannot end as {status!r}; use {', '.join(STATUSES[1:])}")
     said = None if error is None else error[:_ERROR]
-    return lambda c: units.release(c, lease, status=status, error=said, totals=totals)
+    try:
+        written = None if totals is None else json.dumps(totals, default=str)
+    except (TypeError, ValueError) as problem:
+        raise InputError(f"the totals of run {lease.run_id} are no JSON: {problem}") from problem
+    return lambda c: units.release(c, lease, status=status, error=said, totals=written)
 
 
 def _finding(name: str) -> Callable[[Connection], Run | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +22,7 @@ class SQLiteConnections:
         self._engine = engine
         self._wordings = wordings
         self._idle: list[sqlite3.Connection] = []
-        self._process = os.getpid()
+        self._inherited: list[sqlite3.Connection] = []
 
     def read(self, unit: Callable[[SQLiteExecutor], T]) -> T:
         """Run a unit, each of its statements by itself."""
@@ -53,9 +52,12 @@ class SQLiteConnections:
         while self._idle:
             self._idle.pop().close()
 
+    def after_fork(self) -> None:
+        """Leave alone what the parent opened: SQLite forbids to carry a connection over a fork."""
+        self._inherited += self._idle
+        self._idle = []
+
     def _take(self) -> sqlite3.Connection:
-        if self._process != os.getpid():  # SQLite forbids to carry a connection over a fork
-            self._idle, self._process = [], os.getpid()
         try:
             return self._idle.pop()
         except IndexError:

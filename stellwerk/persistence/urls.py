@@ -42,7 +42,7 @@ def parse_url(url: str | URL | os.PathLike[str], *, asynchronous: bool = False) 
             f"database {shown(parsed)}: aiomysql cannot bind bytes with PyMySQL 1.2 and later; use asyncmy"
         )
     wanted = asynchronous_driver if asynchronous else sync
-    if not driver or driver in (_SYNC_ONLY if asynchronous else _ASYNC_ONLY):
+    if not driver or driver == "aiosqlite" or driver in (_SYNC_ONLY if asynchronous else _ASYNC_ONLY):
         driver = wanted
     if extra and find_spec(driver.removesuffix("_async")) is None:
         raise MissingExtraError(driver, extra)

@@ -1,13 +1,20 @@
 """Writes that share a commit: all are there, in their order, and none the worse for another's error."""
 
 import asyncio
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from stellwerk.errors import DatabaseError
-from stellwerk.persistence.executor import Executor
+from stellwerk.persistence.database import Database
+from stellwerk.persistence.executor import Executor, FastWrite
+from stellwerk.persistence.group_commit import GroupCommit
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver
 
 
@@ -59,6 +66,32 @@ async def test_an_error_reaches_only_the_one_that_caused_it(tmp_path: Path) -> N
         found = await saver.aget_tuple(config("t"))
         assert found is not None
         assert len(found.pending_writes or ()) == 16
+
+
+async def test_a_locked_file_is_waited_for_once_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0, "check_same_thread": False})
+    database = Database(engine, owned=True, patience=0)
+    database.setup()
+    tried = 0
+
+    def write(unit: FastWrite) -> None:
+        nonlocal tried
+        tried += 1
+        database.fast_write(unit)
+
+    with ThreadPoolExecutor(1) as threads, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        group = GroupCommit(write, threads)
+        held = threading.Event()
+        threads.submit(held.wait)  # until all of them wait together
+        writes = [asyncio.ensure_future(group.write(Broken())) for _ in range(5)]
+        await asyncio.sleep(0)
+        held.set()
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    database.close()
+    assert all("database is locked" in str(outcome) for outcome in outcomes)
+    assert tried == 1
 
 
 async def test_one_that_no_longer_waits_is_written_all_the_same(tmp_path: Path) -> None:

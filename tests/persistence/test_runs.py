@@ -5,12 +5,14 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from stellwerk.errors import InputError, LeaseError, RunCancelledError
 from stellwerk.persistence import run_units
+from stellwerk.persistence.lease import Lease
 from stellwerk.persistence.run_units import Claim, Run, Status
 from stellwerk.persistence.runs import AsyncRunStore, RunStore, holder
 from tests.persistence.leases import expire, take_over
@@ -98,7 +100,12 @@ class TestClaim:
             store.release(second, status="done", totals={"usd": 0.5})
         assert found(store, "0b4e0c39").totals == {"usd": 0.5}
 
-    @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
+    def test_a_task_that_is_no_text(self) -> None:
+        task: Any = None
+        with RunStore.from_url("sqlite://") as store, pytest.raises(InputError, match="task is None"):
+            store.claim("t", task=task)
+
+    @pytest.mark.parametrize("ttl", [0, -1, 1e13, float("nan"), float("inf")])
     def test_a_wrong_ttl(self, ttl: float) -> None:
         with RunStore.from_url("sqlite://") as store, pytest.raises(InputError, match="ttl is"):
             store.claim("t", task="x", ttl=ttl)
@@ -391,3 +398,55 @@ class TestAsync:
         with RunStore.from_engine(engine) as store:
             assert len(store.list()) == 1
         engine.dispose()
+
+
+class TestRenewalsThatHang:
+    def test_a_sync_run_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = threading.Event()
+        with RunStore.from_url("sqlite://") as store:
+
+            def hang(lease: Lease) -> Lease:
+                answer.wait(60)
+                return lease
+
+            monkeypatch.setattr(store, "renew", hang)
+            with store.running("t", task="x", ttl=0.5, interval=0.05) as hold:
+                told = hold.stop.wait(20)
+                lost = hold.lost
+            answer.set()
+        assert told
+        assert lost
+
+    async def test_an_async_run_is_cancelled(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with AsyncRunStore.from_url("sqlite://") as store:
+
+            async def hang(lease: object) -> None:
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(store, "renew", hang)
+            with pytest.raises(LeaseError, match="could not be renewed"):
+                async with asyncio.timeout(20), store.running("t", task="x", ttl=0.5, interval=0.05):
+                    await asyncio.Event().wait()
+
+    def test_another_error_of_the_heartbeat_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(lease: object) -> None:
+            raise RuntimeError("no more threads")
+
+        with RunStore.from_url("sqlite://") as store:
+            monkeypatch.setattr(store, "renew", fail)
+            with store.running("t", task="x", interval=0.05) as hold:
+                assert hold.stop.wait(20)
+                with pytest.raises(RuntimeError, match="no more threads"):
+                    hold.check()
+            assert [run.status for run in store.list()] == ["done"]
+
+
+def test_totals_that_are_no_json_are_refused_and_the_thread_is_free() -> None:
+    with RunStore.from_url("sqlite://") as store:
+        with (
+            pytest.raises(InputError, match=r"totals of run .* are no JSON"),
+            store.running("t", task="x") as hold,
+        ):
+            hold.totals = {("a", "b"): 1}  # type: ignore[dict-item]
+        assert store.list()[0].status == "failed"
+        store.release(store.claim("t", task="y"), status="done")
