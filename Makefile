@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/annual_report
 SOURCES := $(shell find stellwerk -type f ! -name '*.pyc') pyproject.toml README.md LICENSE NOTICE
 BESIDE := tests benchmarks examples docs pyproject.toml langgraph.json Makefile LICENSE $(wildcard *.md)
-FAST := not server and not model
+FAST := not server and not model and not slow
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,7 +26,7 @@ demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual rep
 test: lint types imports test-all test-wheel test-oldest  ## Run every check there is (about 10 minutes)
 	@echo "All checks passed."
 
-test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model and start no server (about a minute)
+test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model, start no server and are not slow (a minute or two)
 	$(BIN)/python -m pytest -n 2 -m "$(FAST)"
 
 test-all: $(VENV)/.installed-dev models  ## Run all tests; the 135M model is fetched (98 MB)

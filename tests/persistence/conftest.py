@@ -24,6 +24,20 @@ SERVERS = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/test",
     "mariadb": "mariadb+pymysql://root@127.0.0.1:3306/test",
 }
+SLOW = {
+    "test_disconnect",
+    "test_fence_machine",
+    "test_fork",
+    "test_kill",
+    "test_load",
+    "test_model",
+    "test_pgvector",
+    "test_run_processes",
+    "test_setup",
+    "test_store_parity",
+    "test_trace_outages",
+    "test_trace_wiring",
+}
 BACKENDS = ("sqlite", "memory", *SERVERS)
 # Each of these modules declares some tables on the metadata that they share.
 TABLES = {name for module in (checkpoints, items, runs, traces) for name in module.metadata.tables} | {
@@ -92,6 +106,12 @@ def emptied(url: str) -> bool:
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     with ExitStack() as stack:
         yield Pool(stack, tmp_path_factory.mktemp("pool"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=BACKENDS)
