@@ -48,6 +48,7 @@ class RunStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(cls, url: Url) -> Self:
@@ -57,12 +58,16 @@ class RunStore:
             ConfigurationError: if the URL cannot be used.
             MissingExtraError: if the database's driver is not installed.
         """
-        return cls(Database.from_url(url))
+        made = cls(Database.from_url(url))
+        made._owned = True
+        return made
 
     @classmethod
     def from_engine(cls, engine: Engine) -> Self:
         """On an engine of yours, which is never disposed of."""
-        return cls(Database.from_engine(engine))
+        made = cls(Database.from_engine(engine))
+        made._owned = True
+        return made
 
     def setup(self) -> None:
         """Create or migrate the tables; the first call of any method does so by itself."""
@@ -70,7 +75,8 @@ class RunStore:
 
     def close(self) -> None:
         """Close the pool, if it is its own."""
-        self.database.close()
+        if self._owned:
+            self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -226,16 +232,21 @@ class AsyncRunStore:
 
     def __init__(self, database: AsyncDatabase) -> None:
         self.database = database
+        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(cls, url: Url) -> Self:
         """As `RunStore.from_url`."""
-        return cls(AsyncDatabase.from_url(url))
+        made = cls(AsyncDatabase.from_url(url))
+        made._owned = True
+        return made
 
     @classmethod
     def from_engine(cls, engine: AsyncEngine) -> Self:
         """As `RunStore.from_engine`."""
-        return cls(AsyncDatabase.from_engine(engine))
+        made = cls(AsyncDatabase.from_engine(engine))
+        made._owned = True
+        return made
 
     async def setup(self) -> None:
         """As `RunStore.setup`."""
@@ -243,7 +254,8 @@ class AsyncRunStore:
 
     async def close(self) -> None:
         """As `RunStore.close`."""
-        await self.database.close()
+        if self._owned:
+            await self.database.close()
 
     async def __aenter__(self) -> Self:
         await self.database.__aenter__()

@@ -136,6 +136,7 @@ class SQLAlchemySaver(_Saver):
     ) -> None:
         super().__init__(serde=serde, allow=allow)
         self.database = database
+        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(
@@ -147,14 +148,18 @@ class SQLAlchemySaver(_Saver):
             ConfigurationError: if the URL cannot be used.
             MissingExtraError: if the database's driver is not installed.
         """
-        return cls(Database.from_url(url), serde=serde, allow=allow)
+        made = cls(Database.from_url(url), serde=serde, allow=allow)
+        made._owned = True
+        return made
 
     @classmethod
     def from_engine(
         cls, engine: Engine, *, serde: SerializerProtocol | None = None, allow: Collection[Allowed] = ()
     ) -> Self:
         """On an engine of yours, which is never disposed of."""
-        return cls(Database.from_engine(engine), serde=serde, allow=allow)
+        made = cls(Database.from_engine(engine), serde=serde, allow=allow)
+        made._owned = True
+        return made
 
     def setup(self) -> None:
         """Create or migrate the tables; the first call of any method does so by itself."""
@@ -162,7 +167,8 @@ class SQLAlchemySaver(_Saver):
 
     def close(self) -> None:
         """Close the pool, if it is its own."""
-        self.database.close()
+        if self._owned:
+            self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -362,20 +368,25 @@ class AsyncSQLAlchemySaver(_Saver):
     ) -> None:
         super().__init__(serde=serde, allow=allow)
         self.database = database
+        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(
         cls, url: Url, *, serde: SerializerProtocol | None = None, allow: Collection[Allowed] = ()
     ) -> Self:
         """As `SQLAlchemySaver.from_url`."""
-        return cls(AsyncDatabase.from_url(url), serde=serde, allow=allow)
+        made = cls(AsyncDatabase.from_url(url), serde=serde, allow=allow)
+        made._owned = True
+        return made
 
     @classmethod
     def from_engine(
         cls, engine: AsyncEngine, *, serde: SerializerProtocol | None = None, allow: Collection[Allowed] = ()
     ) -> Self:
         """As `SQLAlchemySaver.from_engine`."""
-        return cls(AsyncDatabase.from_engine(engine), serde=serde, allow=allow)
+        made = cls(AsyncDatabase.from_engine(engine), serde=serde, allow=allow)
+        made._owned = True
+        return made
 
     async def setup(self) -> None:
         """As `SQLAlchemySaver.setup`."""
@@ -383,7 +394,8 @@ class AsyncSQLAlchemySaver(_Saver):
 
     async def close(self) -> None:
         """As `SQLAlchemySaver.close`."""
-        await self.database.close()
+        if self._owned:
+            await self.database.close()
 
     async def __aenter__(self) -> Self:
         await self.database.__aenter__()
