@@ -48,7 +48,6 @@ class RunStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(cls, url: Url) -> Self:
@@ -58,16 +57,12 @@ class RunStore:
             ConfigurationError: if the URL cannot be used.
             MissingExtraError: if the database's driver is not installed.
         """
-        made = cls(Database.from_url(url))
-        made._owned = True
-        return made
+        return cls(Database.from_url(url))
 
     @classmethod
     def from_engine(cls, engine: Engine) -> Self:
         """On an engine of yours, which is never disposed of."""
-        made = cls(Database.from_engine(engine))
-        made._owned = True
-        return made
+        return cls(Database.from_engine(engine))
 
     def setup(self) -> None:
         """Create or migrate the tables; the first call of any method does so by itself."""
@@ -75,8 +70,7 @@ class RunStore:
 
     def close(self) -> None:
         """Close the pool, if it is its own."""
-        if self._owned:
-            self.database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,21 +226,16 @@ class AsyncRunStore:
 
     def __init__(self, database: AsyncDatabase) -> None:
         self.database = database
-        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(cls, url: Url) -> Self:
         """As `RunStore.from_url`."""
-        made = cls(AsyncDatabase.from_url(url))
-        made._owned = True
-        return made
+        return cls(AsyncDatabase.from_url(url))
 
     @classmethod
     def from_engine(cls, engine: AsyncEngine) -> Self:
         """As `RunStore.from_engine`."""
-        made = cls(AsyncDatabase.from_engine(engine))
-        made._owned = True
-        return made
+        return cls(AsyncDatabase.from_engine(engine))
 
     async def setup(self) -> None:
         """As `RunStore.setup`."""
@@ -254,8 +243,7 @@ class AsyncRunStore:
 
     async def close(self) -> None:
         """As `RunStore.close`."""
-        if self._owned:
-            await self.database.close()
+        await self.database.close()
 
     async def __aenter__(self) -> Self:
         await self.database.__aenter__()

@@ -136,7 +136,6 @@ class SQLAlchemySaver(_Saver):
     ) -> None:
         super().__init__(serde=serde, allow=allow)
         self.database = database
-        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(
@@ -148,18 +147,14 @@ class SQLAlchemySaver(_Saver):
             ConfigurationError: if the URL cannot be used.
             MissingExtraError: if the database's driver is not installed.
         """
-        made = cls(Database.from_url(url), serde=serde, allow=allow)
-        made._owned = True
-        return made
+        return cls(Database.from_url(url), serde=serde, allow=allow)
 
     @classmethod
     def from_engine(
         cls, engine: Engine, *, serde: SerializerProtocol | None = None, allow: Collection[Allowed] = ()
     ) -> Self:
         """On an engine of yours, which is never disposed of."""
-        made = cls(Database.from_engine(engine), serde=serde, allow=allow)
-        made._owned = True
-        return made
+        return cls(Database.from_engine(engine), serde=serde, allow=allow)
 
     def setup(self) -> None:
         """Create or migrate the tables; the first call of any method does so by itself."""
@@ -167,8 +162,7 @@ class SQLAlchemySaver(_Saver):
 
     def close(self) -> None:
         """Close the pool, if it is its own."""
-        if self._owned:
-            self.database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -368,25 +362,20 @@ class AsyncSQLAlchemySaver(_Saver):
     ) -> None:
         super().__init__(serde=serde, allow=allow)
         self.database = database
-        self._owned = False  # a database that was handed in stays open
 
     @classmethod
     def from_url(
         cls, url: Url, *, serde: SerializerProtocol | None = None, allow: Collection[Allowed] = ()
     ) -> Self:
         """As `SQLAlchemySaver.from_url`."""
-        made = cls(AsyncDatabase.from_url(url), serde=serde, allow=allow)
-        made._owned = True
-        return made
+        return cls(AsyncDatabase.from_url(url), serde=serde, allow=allow)
 
     @classmethod
     def from_engine(
         cls, engine: AsyncEngine, *, serde: SerializerProtocol | None = None, allow: Collection[Allowed] = ()
     ) -> Self:
         """As `SQLAlchemySaver.from_engine`."""
-        made = cls(AsyncDatabase.from_engine(engine), serde=serde, allow=allow)
-        made._owned = True
-        return made
+        return cls(AsyncDatabase.from_engine(engine), serde=serde, allow=allow)
 
     async def setup(self) -> None:
         """As `SQLAlchemySaver.setup`."""
@@ -394,8 +383,7 @@ class AsyncSQLAlchemySaver(_Saver):
 
     async def close(self) -> None:
         """As `SQLAlchemySaver.close`."""
-        if self._owned:
-            await self.database.close()
+        await self.database.close()
 
     async def __aenter__(self) -> Self:
         await self.database.__aenter__()

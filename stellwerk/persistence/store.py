@@ -120,7 +120,6 @@ class SQLAlchemyStore(_Store):
     ) -> None:
         super().__init__(index=index, ttl=ttl, clock=clock)
         self.database = database
-        self._owned = False  # a database that was handed in stays open
         self._sweeper: Sweeper | None = None
 
     @classmethod
@@ -131,18 +130,14 @@ class SQLAlchemyStore(_Store):
             ConfigurationError: if the URL, `index` or `ttl` cannot be used.
             MissingExtraError: if the database's driver is not installed.
         """
-        made = cls(Database.from_url(url), index=index, ttl=ttl)
-        made._owned = True
-        return made
+        return cls(Database.from_url(url), index=index, ttl=ttl)
 
     @classmethod
     def from_engine(
         cls, engine: Engine, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
     ) -> Self:
         """On an engine of yours, which is never disposed of."""
-        made = cls(Database.from_engine(engine), index=index, ttl=ttl)
-        made._owned = True
-        return made
+        return cls(Database.from_engine(engine), index=index, ttl=ttl)
 
     def setup(self) -> None:
         """Create or migrate the tables; the first call of any method does so by itself.
@@ -157,8 +152,7 @@ class SQLAlchemyStore(_Store):
     def close(self) -> None:
         """Stop the sweeper, and close the pool, if it is its own."""
         self.stop_ttl_sweeper()
-        if self._owned:
-            self.database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -259,24 +253,19 @@ class AsyncSQLAlchemyStore(_Store):
     ) -> None:
         super().__init__(index=index, ttl=ttl, clock=clock)
         self.database = database
-        self._owned = False  # a database that was handed in stays open
         self._sweeper: asyncio.Task[None] | None = None
 
     @classmethod
     def from_url(cls, url: Url, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None) -> Self:
         """As `SQLAlchemyStore.from_url`."""
-        made = cls(AsyncDatabase.from_url(url), index=index, ttl=ttl)
-        made._owned = True
-        return made
+        return cls(AsyncDatabase.from_url(url), index=index, ttl=ttl)
 
     @classmethod
     def from_engine(
         cls, engine: AsyncEngine, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
     ) -> Self:
         """As `SQLAlchemyStore.from_engine`."""
-        made = cls(AsyncDatabase.from_engine(engine), index=index, ttl=ttl)
-        made._owned = True
-        return made
+        return cls(AsyncDatabase.from_engine(engine), index=index, ttl=ttl)
 
     async def setup(self) -> None:
         """As `SQLAlchemyStore.setup`."""
@@ -287,8 +276,7 @@ class AsyncSQLAlchemyStore(_Store):
     async def close(self) -> None:
         """As `SQLAlchemyStore.close`."""
         await self.stop_ttl_sweeper()
-        if self._owned:
-            await self.database.close()
+        await self.database.close()
 
     async def __aenter__(self) -> Self:
         await self.database.__aenter__()

@@ -291,8 +291,8 @@ def test_dimensions_up_to_and_beyond_those_of_pgvector(postgresql: str, dims: in
 def test_vectors_of_other_dimensions_are_named(postgresql: str) -> None:
     with stores(postgresql, "cosine", 2) as (near, _):
         near.batch([PutOp(("a",), str(n), {"v": "1 0", "n": n}) for n in range(30)])
-        with SQLAlchemyStore(near.database, index=index("cosine", 3)) as other:
-            other.put(("a",), "long", {"v": "1 2 3", "n": -1})
+        other = SQLAlchemyStore(near.database, index=index("cosine", 3))
+        other.put(("a",), "long", {"v": "1 2 3", "n": -1})
         assert len(near.search((), query="1 0", limit=2, filter={"n": {"$gte": 0}})) == 2
         with pytest.raises(DatabaseError, match="has 3 dimensions, and the index 2"):
             near.search((), query="1 0", limit=2)
