@@ -431,6 +431,7 @@ class TraceStore:
         except Exception as error:  # of the driver's own as well, as SQLite's OverflowError for 2**63
             if len(told) + len(began) == 1 or passes(error.__cause__ or error):
                 raise
+            refused = error
         else:
             return 0
         # The database refuses a value of one of them, or it does not answer at all, which this raises.
@@ -445,6 +446,8 @@ class TraceStore:
                 if passes(error.__cause__ or error):  # not to wait as long for each of the others
                     return left_out + len(one_by_one) - done
                 left_out += 1
+        if left_out == len(one_by_one):  # the file is read-only, or the disk full: no fault of the traces
+            raise refused
         return left_out
 
 
