@@ -10,6 +10,7 @@ from typing import Any
 
 from langgraph.store.base import (
     GetOp,
+    InvalidNamespaceError,
     ListNamespacesOp,
     MatchCondition,
     Op,
@@ -289,6 +290,9 @@ def _fits(condition: MatchCondition, namespace: tuple[str, ...]) -> bool:
 def _tuple(namespace: object) -> None:
     if not isinstance(namespace, tuple | list):  # a text would be taken for as many labels as it has letters
         raise InputError(f"the namespace is {namespace!r}; give a tuple of texts")
+    if any("\0" in label for label in namespace if isinstance(label, str)):
+        # LangGraph refuses it since its checkpoint library 4.3.2.
+        raise InvalidNamespaceError(f"the namespace {namespace!r} has a NUL; leave it out")
 
 
 def _count(name: str, value: object) -> None:
