@@ -32,7 +32,7 @@ from langgraph.checkpoint.serde.jsonplus import (
     JsonPlusSerializer,
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from stellwerk.errors import ConfigurationError, MissingExtraError, UntrustedDataError
 from stellwerk.persistence.allowed import Allowed, allowed_names
@@ -309,8 +309,9 @@ def _dataclass(cls: Any, values: dict[str, Any]) -> Any:
 def _model(cls: type[BaseModel]) -> _Builder:
     computed = frozenset(cls.model_computed_fields)
     aliased = any(field.alias or field.validation_alias for field in cls.model_fields.values())
-    if not computed and not aliased:
-        return cls.model_validate
+    if not computed and not aliased and not issubclass(cls, RootModel):
+        # Not `model_validate`: it checks a class with an `__init__` of its own, as messages have, twice.
+        return lambda values: cls(**values)
 
     def build(values: Any) -> BaseModel:
         if isinstance(values, dict):
