@@ -218,7 +218,10 @@ def writes_of(executor: Executor, keys: Mapping[str, Any], ids: Sequence[bytes])
     """The writes on top of some checkpoints of a thread and namespace."""
     found: list[WriteRow] = []
     for part in _parts(list(ids)):
-        rows = executor.fetch(_writes(len(part)), {**keys, **_listed(part)})
+        given = {**keys, **_listed(part)}
+        if len(part) > 1:
+            given |= {"low": min(part), "high": max(part)}
+        rows = executor.fetch(_writes(len(part)), given)
         found += map(WriteRow._make, rows)
     return found
 
@@ -307,7 +310,11 @@ def _blobs(count: int) -> Select[Any]:
 def _writes(count: int) -> Select[Any]:
     columns = [writes.c[name] for name in WriteRow._fields]
     here = and_(writes.c.thread == bindparam("thread"), writes.c.ns == bindparam("ns"))
-    return select(*columns).where(here, _one_of(writes.c.checkpoint_id, count))
+    name = writes.c.checkpoint_id
+    if count > 1:
+        # For a list alone PostgreSQL may read the whole thread and filter; with bounds it reads what is between.
+        here = and_(here, name >= bindparam("low"), name <= bindparam("high"))
+    return select(*columns).where(here, _one_of(name, count))
 
 
 @lru_cache(maxsize=128)
