@@ -312,7 +312,7 @@ def _writes(count: int) -> Select[Any]:
     here = and_(writes.c.thread == bindparam("thread"), writes.c.ns == bindparam("ns"))
     name = writes.c.checkpoint_id
     if count > 1:
-        # For a list alone PostgreSQL may read the whole thread and filter; with bounds it reads what is between.
+        # For a list alone PostgreSQL may read the whole thread and filter; with bounds it reads between them.
         here = and_(here, name >= bindparam("low"), name <= bindparam("high"))
     return select(*columns).where(here, _one_of(name, count))
 
