@@ -88,7 +88,11 @@ def _lock(connection: Connection) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         case "mysql" | "mariadb":
             # Named after the database: a lock is the whole server's.
-            connection.execute(text("SELECT GET_LOCK(CONCAT('stellwerk.', DATABASE()), 60)"))
+            lock = "SELECT GET_LOCK(CONCAT('stellwerk.', DATABASE()), 60)"
+            if connection.execute(text(lock)).scalar() != 1:
+                raise DatabaseError(
+                    "another process has migrated this database for over 60 s; look at it first"
+                )
             # InnoDB shows a transaction what there was when it first looked, which was before the lock.
             connection.rollback()
 
