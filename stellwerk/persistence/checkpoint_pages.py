@@ -132,7 +132,9 @@ class Listing:
         for where, row, record in chosen:
             values = stored.get(where[0], {})
             lacking = any(name not in values for name in record.blobs.values())
-            if not lacking or not is_gone(executor, places[where], row.checkpoint_id):  # deleted in between
+            if not lacking or not is_gone(
+                executor, places[where].keys, row.checkpoint_id
+            ):  # deleted in between
                 writes = pending[where].get(row.checkpoint_id, ())
                 found.append(Found(places[where], row, record, values, writes))
         return found, last

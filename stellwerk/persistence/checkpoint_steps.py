@@ -141,7 +141,7 @@ def get(executor: Executor, codec: Codec, at: Address) -> Found | None:
         return None
     record = codec.record(head, at)
     stored = blobs_of(executor, keys["thread"], record.blobs.values()) if record.blobs else {}
-    if len(stored) < len(record.blobs) and _is_gone(executor, keys, head.checkpoint_id):
+    if len(stored) < len(record.blobs) and is_gone(executor, keys, head.checkpoint_id):
         return get(executor, codec, at)  # deleted in between; another may be the latest now
     written = [WriteRow(head.checkpoint_id, *write) for write in pending]
     return Found(at, head, record, stored, written)
@@ -200,7 +200,7 @@ def history(
     for found in collected.values():
         found.reverse()
     lacking = any(value is None and name in record.blobs for name, (record, value) in seeds.items())
-    if (lacking or (open_ and parent is not None)) and _is_gone(executor, at.keys, head.checkpoint_id):
+    if (lacking or (open_ and parent is not None)) and is_gone(executor, at.keys, head.checkpoint_id):
         raise _deleted(at, head.checkpoint_id.decode("utf-8", "replace"))
     return collected, seeds
 
@@ -226,12 +226,8 @@ def writes_of(executor: Executor, keys: Mapping[str, Any], ids: Sequence[bytes])
     return found
 
 
-def is_gone(executor: Executor, at: Address, checkpoint_id: bytes) -> bool:
-    """Whether a checkpoint was deleted."""
-    return _is_gone(executor, at.keys, checkpoint_id)
-
-
-def _is_gone(executor: Executor, keys: Mapping[str, Any], checkpoint_id: bytes) -> bool:
+def is_gone(executor: Executor, keys: Mapping[str, Any], checkpoint_id: bytes) -> bool:
+    """Whether a checkpoint of a thread and namespace was deleted."""
     return not executor.fetch(_BY_ID, {**keys, "checkpoint_id": checkpoint_id})
 
 

@@ -9,10 +9,11 @@ from sqlalchemy import Connection, delete, literal, select, update
 from sqlalchemy import text as sql
 
 from stellwerk.errors import InputError
+from stellwerk.persistence import run_units
 from stellwerk.persistence.checkpoint_codec import Address, CheckpointRow, Codec
 from stellwerk.persistence.insert import insert_or_keep
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
-from stellwerk.persistence.schema.columns import EVER, text
+from stellwerk.persistence.schema.columns import text
 from stellwerk.persistence.schema.runs import leases
 
 _CHUNK = 500  # keys in one statement
@@ -63,14 +64,11 @@ def copy_thread(connection: Connection, source: bytes, target: bytes, target_id:
         # Or a statement copies a checkpoint that was saved after the one before it copied the values.
         connection.execute(sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
     # The target's lease row is the lock: the second of two copies to one target sees the first.
-    free = {"thread": target, "token": 0, "run": None, "holder": "", "expires_at": EVER}
-    connection.execute(insert_or_keep(dialect, leases), free)
+    run_units.reserve(connection, target)
     connection.execute(update(leases).where(leases.c.thread == target).values(holder=leases.c.holder))
     there = _names(connection, target)
     if there and there != _names(connection, source):  # else it is this copy, whose commit was not answered
-        raise InputError(
-            f"there is a thread {text(target_id)!r} already; copy to a new one, or delete it first"
-        )
+        raise occupied(text(target_id))
     changed = {
         "thread": literal(target, checkpoints.c.thread.type),
         "thread_id": literal(target_id, checkpoints.c.thread_id.type),
@@ -83,6 +81,11 @@ def copy_thread(connection: Connection, source: bytes, target: bytes, target_id:
         rows = select(*values).where(old.c.thread == source)
         # Kept, as what was committed is copied again where the answer to the commit was lost.
         connection.execute(insert_or_keep(dialect, table).from_select(names, rows))
+
+
+def occupied(thread_id: str) -> InputError:
+    """What is said of a target that is there already."""
+    return InputError(f"there is a thread {thread_id!r} already; copy to a new one, or delete it first")
 
 
 def _names(connection: Connection, thread: bytes) -> set[tuple[bytes, bytes]]:

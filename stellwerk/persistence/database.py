@@ -21,24 +21,23 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 
-from stellwerk.errors import DatabaseError
+from stellwerk.errors import DatabaseError, InputError
 from stellwerk.persistence.engine import async_engine, stop_preparing, sync_engine
 from stellwerk.persistence.executor import ConnectionExecutor, Executor, FastWrite, Wordings
 from stellwerk.persistence.group_commit import GroupCommit
-from stellwerk.persistence.migrate import HEAD, upgrade, version
 from stellwerk.persistence.retry import lost_statement, passes
 from stellwerk.persistence.sqlite_connections import SQLiteConnections
+from stellwerk.persistence.transaction import Unit, autocommitted, brought_up_to_date, committed
 from stellwerk.persistence.urls import parse_url, shown
 
 T = TypeVar("T")
 U = TypeVar("U")
-Unit = Callable[[Connection], T]
 FastUnit = Callable[[Executor], T]
 
 # asyncpg raises the socket's own errors where it cannot connect.
@@ -100,7 +99,7 @@ class Database:
         Raises:
             DatabaseError: if the database cannot be reached, or is of a newer version of Stellwerk.
         """
-        self._attempt(lambda: self._locked(self._set_up, _upgrade, write=True))
+        self._attempt(lambda: self._locked(self._set_up, brought_up_to_date, write=True))
         self._ready.set()
 
     def read(self, unit: Unit[T]) -> T:
@@ -322,6 +321,28 @@ class AsyncDatabase:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def from_thread(self, work: Coroutine[Any, Any, T], sync: str) -> T:
+        """Wait, in another thread than the event loop's, for work that is done there.
+
+        Args:
+            work: what an async class does for a call of one of its sync methods.
+            sync: the class for sync code, for the message.
+
+        Raises:
+            InputError: if no event loop runs, or if it is this thread's own.
+        """
+        problem = None
+        if self.loop is None or not self.loop.is_running():
+            problem = f"no event loop runs it; use {sync} in sync code"
+        elif self.loop is _running():
+            problem = (
+                "its event loop would wait for itself; await the method of the same name with an 'a' in front"
+            )
+        if problem or self.loop is None:
+            work.close()
+            raise InputError(f"Async{sync} was called in sync code, and {problem}")
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
     def _fast(self, unit: FastUnit[T]) -> Unit[T]:
         return lambda connection: unit(ConnectionExecutor(connection, self._wordings))
 
@@ -351,7 +372,7 @@ class AsyncDatabase:
 
     async def _set_up(self) -> None:
         async with self._async.connect() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(brought_up_to_date)
 
     async def _write(self, unit: Unit[T]) -> T:
         async with self._async.connect() as connection:
@@ -428,62 +449,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def begin(connection: Connection) -> None:
-    """Begin to write. SQLite has to be told now: a transaction that reads first may be refused its write."""
-    if not connection.in_transaction():
-        connection.begin()
-    if connection.dialect.name == "sqlite" and not _raw(connection).in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def committed(connection: Connection, unit: Unit[T]) -> T:
-    """Run a unit in a transaction."""
+def _running() -> asyncio.AbstractEventLoop | None:
     try:
-        begin(connection)
-        result = unit(connection)
-        connection.commit()
-    except Exception as error:
-        if passes(error):
-            _discard(connection)
-        raise
-    return result
-
-
-def autocommitted(connection: Connection, unit: Unit[T]) -> T:
-    """Run a unit without a transaction: each statement by itself."""
-    dialect = connection.dialect
-    if dialect.name == "sqlite":  # it begins none for what only reads
-        return unit(connection)
-    raw: Any = connection.connection.dbapi_connection
-    try:
-        # Not SQLAlchemy's option of the same name: where the connection is dead, that raises outside of its
-        # own error handling, and when it is set back, the connection never returns to the pool.
-        dialect.set_isolation_level(raw, "AUTOCOMMIT")
-        result = unit(connection)
-        connection.rollback()  # for SQLAlchemy, a transaction is open
-        dialect.reset_isolation_level(raw)
-    except BaseException as error:
-        _discard(connection)
-        if isinstance(error, dialect.loaded_dbapi.Error):
-            raise ConnectionResetError(f"{type(error).__name__}: {error}") from error
-        raise
-    return result
-
-
-def _discard(connection: Connection) -> None:
-    # A driver may not know yet that its connection is dead. SQLite's are no connections, and in memory, the
-    # database would go with it.
-    if connection.dialect.name != "sqlite" and not connection.invalidated:
-        connection.invalidate()
-
-
-def _upgrade(connection: Connection) -> None:
-    if version(connection) == HEAD:  # nothing to write, so that a database that is read-only can be read
-        connection.rollback()
-        return
-    connection.rollback()
-    begin(connection)
-    upgrade(connection)
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def database_error(url: URL, error: Exception) -> DatabaseError:
@@ -501,13 +471,6 @@ def database_error(url: URL, error: Exception) -> DatabaseError:
 def closed_error(url: URL) -> DatabaseError:
     """What a closed database answers."""
     return DatabaseError(f"the database {shown(url)} is closed; open it anew, or close it later")
-
-
-def _raw(connection: Connection) -> sqlite3.Connection:
-    raw: Any = connection.connection.dbapi_connection
-    # Through aiosqlite the wrapped connection knows; its name is SQLAlchemy's public attribute.
-    found: sqlite3.Connection = getattr(raw, "driver_connection", raw)
-    return found
 
 
 def _pause(error: Exception, tries: int, elapsed: float, patience: float) -> float | None:

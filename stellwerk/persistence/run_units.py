@@ -107,6 +107,12 @@ class Claim:
     ttl: float  # seconds
 
 
+def reserve(connection: Connection, thread: bytes) -> None:
+    """See that the thread has a lease, free if it is new: a row to lock, also if it was never claimed."""
+    free = {"thread": thread, "token": 0, "run": None, "holder": "", "expires_at": EVER}
+    connection.execute(insert_or_keep(connection.dialect.name, leases), free)
+
+
 def claim(connection: Connection, wanted: Claim) -> Lease:
     """Take the thread's lease if it is free or has expired, and begin the run.
 
@@ -114,12 +120,11 @@ def claim(connection: Connection, wanted: Claim) -> Lease:
         LeaseError: if another holds it.
     """
     thread, run = thread_key(wanted.thread_id), wanted.run_id.encode()
-    keep = insert_or_keep(connection.dialect.name, leases)
     if connection.dialect.name == "postgresql":
         # A holder that stands still in the middle of a write keeps its row locked, without an end there.
         connection.execute(sql("SET LOCAL lock_timeout = '10s'"))
     # First, so that there is a row to wait for: two that both find none would deadlock on InnoDB.
-    connection.execute(keep, {"thread": thread, "token": 0, "run": None, "holder": "", "expires_at": EVER})
+    reserve(connection, thread)
     parameters = {
         "thread_": thread,
         "run_": run,
@@ -157,9 +162,7 @@ def claim(connection: Connection, wanted: Claim) -> Lease:
 @contextmanager
 def kept_free(connection: Connection, thread: bytes) -> Iterator[bool]:
     """Whether nobody holds a thread; if so, nobody can claim it until the transaction ends."""
-    # As in `claim`: there has to be a row to lock, also of a thread that was never claimed.
-    keep = insert_or_keep(connection.dialect.name, leases)
-    connection.execute(keep, {"thread": thread, "token": 0, "run": None, "holder": "", "expires_at": EVER})
+    reserve(connection, thread)
     live = connection.execute(_LIVE_LEASE, {"thread_": thread}).scalar_one()
     yield not live
     # One that no claim ever counted up was put here a moment ago; the tokens of the others must go on.

@@ -248,7 +248,7 @@ class SQLAlchemySaver(_Saver):
         """
         source, target, name = _copied(source_thread_id, target_thread_id)
         if self.database.read(lambda c: units.has_thread(c, target)):
-            raise _occupied(target_thread_id)
+            raise units.occupied(target_thread_id)
         self.database.write(lambda c: units.copy_thread(c, source, target, name))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
@@ -447,7 +447,7 @@ class AsyncSQLAlchemySaver(_Saver):
         """As `SQLAlchemySaver.copy_thread`."""
         source, target, name = _copied(source_thread_id, target_thread_id)
         if await self.database.read(lambda c: units.has_thread(c, target)):
-            raise _occupied(target_thread_id)
+            raise units.occupied(target_thread_id)
         await self.database.write(lambda c: units.copy_thread(c, source, target, name))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
@@ -526,25 +526,7 @@ class AsyncSQLAlchemySaver(_Saver):
         return self._from_thread(self.aget_delta_channel_history(config=config, channels=channels))
 
     def _from_thread(self, work: Coroutine[Any, Any, T]) -> T:
-        loop = self.database.loop
-        problem = None
-        if loop is None or not loop.is_running():
-            problem = "no event loop runs it; use SQLAlchemySaver in sync code"
-        elif loop is _running():
-            problem = (
-                "its event loop would wait for itself; await the method of the same name with an 'a' in front"
-            )
-        if problem or loop is None:
-            work.close()
-            raise InputError(f"AsyncSQLAlchemySaver was called in sync code, and {problem}")
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
-
-
-def _running() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        return self.database.from_thread(work, "SQLAlchemySaver")
 
 
 def _copied(source: str, target: str) -> tuple[bytes, bytes, bytes]:
@@ -556,10 +538,6 @@ def _runs(run_ids: Sequence[str]) -> list[bytes]:
     if isinstance(run_ids, str):
         raise InputError(f"run_ids is the single text {run_ids!r}; give a list")
     return [name for run in run_ids if (name := run_key(run)) is not None]
-
-
-def _occupied(thread: str) -> InputError:
-    return InputError(f"there is a thread {thread!r} already; copy to a new one, or delete it first")
 
 
 def _pruning(

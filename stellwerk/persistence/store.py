@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 from sqlalchemy import URL, Engine
@@ -303,7 +303,7 @@ class AsyncSQLAlchemyStore(_Store):
         Raises:
             InputError: if it is called in the event loop's own thread, or no loop runs.
         """
-        return _from_thread(self.database.loop, self.abatch(ops))
+        return self.database.from_thread(self.abatch(ops), "SQLAlchemyStore")
 
     async def _pgvector_schema(self) -> str | None:
         if self._pgvector.unknown(self.database.dialect):
@@ -342,29 +342,6 @@ class AsyncSQLAlchemyStore(_Store):
                 await self.sweep_ttl()
             except Exception as error:
                 logger.warning("the sweep of expired items failed, and is tried again later: %s", error)
-
-
-def _from_thread(
-    loop: asyncio.AbstractEventLoop | None, work: Coroutine[Any, Any, list[Result]]
-) -> list[Result]:
-    problem = None
-    if loop is None or not loop.is_running():
-        problem = "no event loop runs it; use SQLAlchemyStore in sync code"
-    elif loop is _running():
-        problem = (
-            "its event loop would wait for itself; await the method of the same name with an 'a' in front"
-        )
-    if problem or loop is None:
-        work.close()
-        raise InputError(f"AsyncSQLAlchemyStore was called in sync code, and {problem}")
-    return asyncio.run_coroutine_threadsafe(work, loop).result()
-
-
-def _running() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _checked_ttl(config: TTLConfig | None) -> TTLConfig | None:
