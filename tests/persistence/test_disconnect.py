@@ -129,6 +129,7 @@ def test_a_run_goes_on_when_its_connections_are_cut_at_any_moment(
     invoke(server_url, sync, lambda number: thread.start() if number == 0 else None)
     done.set()
     thread.join()
+    assert striker.struck > 0
 
 
 # A server of one's own, that may be restarted

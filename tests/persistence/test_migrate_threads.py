@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from stellwerk.persistence.database import AsyncDatabase, Database
+from stellwerk.persistence.migrate import HEAD, version
 from tests.persistence.conftest import database
 
 
@@ -25,9 +26,10 @@ def test_threads_migrate_databases_side_by_side(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    for one in databases:
-        one.close()
     assert failed == []
+    for one in databases:
+        assert one.read(version) == HEAD
+        one.close()
 
 
 async def test_one_event_loop_migrates_databases_side_by_side(tmp_path: Path) -> None:
@@ -36,4 +38,5 @@ async def test_one_event_loop_migrates_databases_side_by_side(tmp_path: Path) ->
         async with asyncio.timeout(60):
             await asyncio.gather(*(one.setup() for one in databases))
         for one in databases:
+            assert await one.read(version) == HEAD
             await one.close()
