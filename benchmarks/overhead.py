@@ -16,7 +16,7 @@ import gc
 import json
 import platform
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.func import task
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
@@ -41,6 +42,7 @@ from stellwerk.worker import Brief
 from stellwerk.workers.create import create_worker
 
 Arm = Callable[[int], Awaitable[object]]
+Saver = BaseCheckpointSaver[Any] | None
 
 OWN = "Stellwerk"
 MODEL = "of that, the model's call"
@@ -102,14 +104,33 @@ def tiers() -> Ladder:
 
 def stellwerk() -> Arm:
     """A plan without dependencies: routing, one call, schema, a check, and the ledger."""
+    return orchestrated()
+
+
+def orchestrated(*, chain: bool = False, saver: Saver = None, **options: Any) -> Arm:
+    """Stellwerk's orchestrator on a given plan, side by side or one subtask after the other.
+
+    Args:
+        chain: whether each subtask depends on the one before it.
+        saver: what the graph is compiled with.
+        **options: for `ainvoke`.
+    """
     worker = create_worker("find", output=Found, prompt="Copy the figure.", checks=[stands_in_the_document])
-    graph = create_orchestrator([worker], tiers(), synthesizer="join").compile()
+    graph = create_orchestrator([worker], tiers(), synthesizer="join").compile(checkpointer=saver)
 
     async def run(number: int) -> None:
         plan = [
-            {"id": f"n{i}", "worker": "find", "instruction": f"What is figure {i}?"} for i in range(number)
+            {
+                "id": f"n{i}",
+                "worker": "find",
+                "instruction": f"What is figure {i}?",
+                "depends_on": [f"n{i - 1}"] if chain and i else [],
+            }
+            for i in range(number)
         ]
-        state = await graph.ainvoke({"task": "Find all", "documents": [DOCUMENT], "plan": {"subtasks": plan}})
+        state = await graph.ainvoke(
+            {"task": "Find all", "documents": [DOCUMENT], "plan": {"subtasks": plan}}, **options
+        )
         assert state["failure"] is None
         assert state["ledger"]["accepted"] == {"small": number}
 
@@ -152,8 +173,14 @@ def three_nodes() -> Arm:
     return _called_as_tasks(_plain("route", "generate", "verify"))
 
 
-def same_shape() -> Arm:
-    """A router that picks a worker, which is a graph of two nodes; what it gives is accepted or not."""
+def same_shape(*, chain: bool = False, saver: Saver = None, **options: Any) -> Arm:
+    """A router that picks a worker, which is a graph of two nodes; what it gives is accepted or not.
+
+    Args:
+        chain: whether each is called when the one before it is done.
+        saver: what the outer graph is compiled with.
+        **options: for `ainvoke`.
+    """
 
     async def router(state: Peer) -> Command[str]:
         return Command(update={"draft": ""}, goto="worker")
@@ -166,10 +193,15 @@ def same_shape() -> Arm:
     graph.add_node("worker", _plain("generate", "verify").compile())
     graph.add_edge(START, "router")
     graph.add_conditional_edges("worker", accepted, ["router", END])
-    return _called_as_tasks(graph)
+    return _called_as_tasks(graph, chain, saver, options)
 
 
-def _called_as_tasks(graph: StateGraph[Any, Any, Any, Any]) -> Arm:
+def _called_as_tasks(
+    graph: StateGraph[Any, Any, Any, Any],
+    chain: bool = False,
+    saver: Saver = None,
+    options: Mapping[str, Any] | None = None,
+) -> Arm:
     inner = graph.compile()
 
     @task
@@ -177,15 +209,18 @@ def _called_as_tasks(graph: StateGraph[Any, Any, Any, Any]) -> Arm:
         return await inner.ainvoke({"number": number})
 
     async def execute(state: Peer) -> dict[str, Any]:
-        return {"results": await asyncio.gather(*(run_inner(number) for number in range(state["number"])))}
+        numbers = range(state["number"])
+        if chain:
+            return {"results": [await run_inner(number) for number in numbers]}
+        return {"results": await asyncio.gather(*(run_inner(number) for number in numbers))}
 
     outer: StateGraph[Any, Any, Any, Any] = StateGraph(Peer)
     outer.add_node("execute", execute)
     outer.add_edge(START, "execute")
-    compiled = outer.compile()
+    compiled = outer.compile(checkpointer=saver).with_config(max_concurrency=4096)
 
     async def run(number: int) -> None:
-        state = await compiled.ainvoke({"number": number}, {"max_concurrency": 4096})
+        state = await compiled.ainvoke({"number": number}, **(options or {}))
         assert len(state["results"]) == number
 
     return run

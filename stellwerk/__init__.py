@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         RunCancelledError,
         StellwerkError,
         TierError,
+        TierTimeoutError,
+        TierUnavailableError,
         UntrustedDataError,
     )
     from stellwerk.graphs import Orchestrator, create_orchestrator, create_worker_graph
@@ -90,6 +92,8 @@ __all__ = [
     "Subtask",
     "Tier",
     "TierError",
+    "TierTimeoutError",
+    "TierUnavailableError",
     "TraceStore",
     "UntrustedDataError",
     "Worker",

@@ -8,7 +8,9 @@
     │   └── PlanError           a plan is no DAG over known workers
     ├── ModelFileError          a model file is absent, damaged or cannot be fetched
     ├── TierError               a tier could not answer
-    │   └── ContextOverflowError  the prompt is larger than the tier's context window
+    │   ├── ContextOverflowError  the prompt is larger than the tier's context window
+    │   ├── TierTimeoutError      no answer came in the time allowed
+    │   └── TierUnavailableError  the tier had no place for the call, or none of its servers is up
     ├── ExpressionError         an arithmetic expression is refused or has no value
     ├── RunCancelledError       somebody asked for the run to be cancelled
     └── DatabaseError           the database cannot be reached, or what it holds cannot be used
@@ -56,6 +58,14 @@ class TierError(StellwerkError):
 
 class ContextOverflowError(TierError):
     """The prompt is larger than the tier's context window."""
+
+
+class TierTimeoutError(TierError):
+    """No answer came in the time allowed."""
+
+
+class TierUnavailableError(TierError):
+    """The tier had no place for the call in time, or none of its servers is up; later it may have one."""
 
 
 class ExpressionError(StellwerkError):

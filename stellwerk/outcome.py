@@ -15,11 +15,16 @@ class Reason(StrEnum):
 
     NOT_JSON = "not_json"
     SCHEMA = "schema"
+    ECHO = "schema_echo"
     CHECK = "check"
     LENGTH = "length"
+    REPETITION = "repetition"
     EMPTY = "empty"
+    REFUSAL = "refusal"
     CONTEXT = "context"
     TIER = "tier"
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
     WORKER = "worker"
     DEPENDENCY = "dependency"
     STEPS = "steps"
@@ -50,7 +55,11 @@ class ToolUse(TypedDict):
 
 
 class Call(TypedDict):
-    """One call of a model, as it is billed. `tools` are the tool calls that its reply asked for."""
+    """One call of a model, as it is billed. `tools` are the tool calls that its reply asked for.
+
+    `waited` is how long the call stood in the tier's queue, in seconds, which `seconds` leaves out; `replica`
+    is the server that answered, where a tier has several; `logprobs` sums up the answer's log-probabilities.
+    """
 
     step: Literal["plan", "generate", "repair", "synthesize"]
     owner: str
@@ -59,6 +68,9 @@ class Call(TypedDict):
     seconds: float
     error: NotRequired[str]
     tools: NotRequired[list[ToolUse]]
+    waited: NotRequired[float]
+    replica: NotRequired[str]
+    logprobs: NotRequired[dict[str, float]]
 
 
 class Verdict(TypedDict):

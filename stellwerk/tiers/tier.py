@@ -51,12 +51,29 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One call to make: messages, and the JSON schema that the answer has to follow."""
+    """One call to make: messages, and the JSON schema that the answer has to follow.
+
+    Args:
+        messages: the prompt.
+        schema: JSON schema of the answer; None for free text.
+        max_tokens: of the answer; the model's own limit if None.
+        tools: what the model may call, in the form of the OpenAI chat API.
+        tool_choice: `"auto"`, `"none"`, `"required"` or the name of a tool; the server's default if None.
+        logprobs: whether the reply should sum up the log-probabilities of its tokens.
+        flow: the run that the call belongs to; waiting calls are served in turn, run by run.
+        patience: seconds to wait for a place at the tier; None for as long as the deadline allows.
+        deadline: `time.monotonic()` by which the answer has to be there; None for the tier's own timeout.
+    """
 
     messages: Sequence[BaseMessage]
     schema: dict[str, Any] | None = None
     max_tokens: int | None = None
     tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str | None = None
+    logprobs: bool = False
+    flow: str = ""
+    patience: float | None = None
+    deadline: float | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments in the form of the OpenAI chat API."""
@@ -71,18 +88,29 @@ class Request:
             }
         if self.tools:
             arguments["tools"] = list(self.tools)
+            if self.tool_choice is not None:
+                named = {"type": "function", "function": {"name": self.tool_choice}}
+                words = ("auto", "none", "required")
+                arguments["tool_choice"] = self.tool_choice if self.tool_choice in words else named
         return arguments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What a tier answered."""
+    """What a tier answered.
+
+    `seconds` is the model's time; `waited` the time in the tier's queue before it. `logprobs` sums up the
+    log-probabilities of the answer's tokens, where they were asked for and given. `replica` names the server.
+    """
 
     message: AIMessage
     text: str
     usage: Usage
     seconds: float
     finish: str
+    waited: float = 0.0
+    logprobs: dict[str, float] | None = None
+    replica: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
