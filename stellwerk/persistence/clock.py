@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, literal
+from sqlalchemy import BigInteger, String, bindparam, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -51,3 +51,29 @@ def _postgresql(element: _Clock, compiler: Any, **options: Any) -> str:
 @compiles(_Clock, "mysql", "mariadb")
 def _mysql(element: _Clock, compiler: Any, **options: Any) -> str:
     return f"(UTC_TIMESTAMP(6) + INTERVAL {_ahead(element, compiler, **options)} MICROSECOND)"
+
+
+class _IdleLimit(FunctionElement[str]):
+    """Ends the transaction that runs this when its process stands still in it; PostgreSQL only.
+
+    A process that was stopped in the middle of a write would keep what it has locked for good.
+    """
+
+    name = "stellwerk_idle_limit"
+    type = String()
+    inherit_cache = True
+
+
+def idle_limit() -> _IdleLimit:
+    """A column that bounds how long this transaction may idle, in the statement that locks."""
+    return _IdleLimit()
+
+
+@compiles(_IdleLimit)
+def _unlimited(element: _IdleLimit, compiler: Any, **options: Any) -> str:
+    return "''"
+
+
+@compiles(_IdleLimit, "postgresql")
+def _limited(element: _IdleLimit, compiler: Any, **options: Any) -> str:
+    return "set_config('idle_in_transaction_session_timeout', '30s', true)"

@@ -18,7 +18,7 @@ from sqlalchemy.sql import ColumnElement
 
 from stellwerk.errors import LeaseError
 from stellwerk.persistence.checkpoint_codec import thread_key
-from stellwerk.persistence.clock import from_now, now
+from stellwerk.persistence.clock import from_now, idle_limit, now
 from stellwerk.persistence.insert import insert_or_keep
 from stellwerk.persistence.lease import Lease
 from stellwerk.persistence.schema.columns import EVER, text
@@ -44,7 +44,9 @@ _TAKE = (
 _RENEW = update(leases).where(_MINE, leases.c.expires_at > now()).values(expires_at=from_now("ttl_"))
 _FREE = update(leases).where(_MINE).values(expires_at=EVER)
 # A take-over waits until the transaction that reads this has ended; SQLite's holds the whole file.
-FENCE = select(leases.c.token).where(_MINE, leases.c.expires_at > now()).with_for_update(read=True)
+FENCE = (
+    select(leases.c.token, idle_limit()).where(_MINE, leases.c.expires_at > now()).with_for_update(read=True)
+)
 _LIVE_LEASE = select((leases.c.expires_at > now()).label("live")).where(THREAD).with_for_update(read=True)
 _LEASE = (
     select(leases, runs.c.started_at, runs.c.cancel_requested, (leases.c.expires_at > now()).label("live"))

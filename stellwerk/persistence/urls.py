@@ -18,6 +18,9 @@ _DRIVERS = {
     "mysql": ("pymysql", "asyncmy", "mysql"),
     "mariadb": ("pymysql", "asyncmy", "mysql"),
 }
+_IN_EXTRAS = {"asyncpg", "psycopg_async"}
+# Where the package is not named as SQLAlchemy names the driver.
+_PACKAGES = {"psycopg_async": "psycopg", "mysqldb": "MySQLdb", "mariadbconnector": "mariadb"}
 _SYNC_ONLY = {"pysqlite", "pymysql", "psycopg2", "mysqldb", "mariadbconnector"}
 _ASYNC_ONLY = {"aiosqlite", "asyncpg", "asyncmy", "aiomysql", "psycopg_async"}
 
@@ -44,8 +47,13 @@ def parse_url(url: str | URL | os.PathLike[str], *, asynchronous: bool = False) 
     wanted = asynchronous_driver if asynchronous else sync
     if not driver or driver == "aiosqlite" or driver in (_SYNC_ONLY if asynchronous else _ASYNC_ONLY):
         driver = wanted
-    if extra and find_spec(driver.removesuffix("_async")) is None:
-        raise MissingExtraError(driver, extra)
+    if extra and find_spec(_PACKAGES.get(driver, driver)) is None:
+        if driver in (sync, asynchronous_driver, *_IN_EXTRAS):
+            raise MissingExtraError(driver, extra)
+        raise ConfigurationError(
+            f"database {shown(parsed)}: the driver {driver} is not installed; install it, or leave it out of "
+            f"the URL ({backend}://...), which takes {wanted}"
+        )
     return parsed.set(drivername=f"{backend}+{driver}")
 
 

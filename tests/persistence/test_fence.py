@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from sqlalchemy import text
 from typing_extensions import TypedDict
 
 from stellwerk.errors import InputError, LeaseError
@@ -207,3 +208,23 @@ class TestWrites:
             database.fast_write(fenced(lease.config, Write()))
             thread.join()
         assert seen == [True]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_postgresql_ends_a_write_under_a_lease_that_stands_still(url: str) -> None:
+    """A process that is stopped there keeps the thread from all others, without an end otherwise."""
+    limits: list[object] = []
+
+    class Write:
+        def __call__(self, executor: Executor) -> None:
+            setting = text("SELECT current_setting('idle_in_transaction_session_timeout')")
+            limits.extend(row[0] for row in executor.fetch(setting, {}))
+
+        def one_statement(self, dialect: str) -> bool:
+            return True
+
+    with Database.from_url(url) as database:
+        with RunStore(database).running("t", task="x") as hold:
+            database.fast_write(fenced(hold.config, Write()))
+        database.fast_write(Write())
+    assert limits == ["30s", "0"]
