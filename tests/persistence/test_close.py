@@ -12,7 +12,9 @@ from stellwerk.errors import DatabaseError
 from stellwerk.persistence.runs import AsyncRunStore, RunStore
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
 from stellwerk.persistence.store import AsyncSQLAlchemyStore, SQLAlchemyStore
+from stellwerk.persistence.traces import TraceStore
 from tests.persistence.savers import at, checkpoint
+from tests.persistence.traces import attempt
 
 CLOSED = "the database .* is closed; "
 
@@ -98,3 +100,19 @@ def test_an_engine_of_the_callers_stays_open(tmp_path: Path) -> None:
     again = SQLAlchemySaver.from_engine(engine)
     assert again.get_tuple(at("t")) is None
     engine.dispose()
+
+
+def test_a_closed_trace_store_drops_and_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = TraceStore.from_url(tmp_path / "traces.sqlite")
+    store.attempt(attempt(1))
+    assert store.close()
+    store.attempt(attempt(2))
+    assert store.dropped == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "stellwerk-traces: rows are being dropped, as it is closed"
+    ]
+    with pytest.raises(DatabaseError, match=CLOSED):
+        list(store.attempts())
+    assert store.close()
+    with TraceStore.from_url(tmp_path / "traces.sqlite") as again:
+        assert len(list(again.attempts())) == 1
