@@ -13,7 +13,7 @@ _RATE = 0.5
 _IN_A_ROW = 5  # failures in a row; one that cost a whole timeout counts twice
 _COOL_DOWN = 1.0  # seconds; doubles each time
 _LONGEST = 60.0  # seconds
-_FORGET = 60.0  # seconds without opening after which the cool-down starts over
+_FORGET = 10.0  # seconds of being closed after which the cool-down starts over
 
 
 class Breaker:
@@ -21,6 +21,7 @@ class Breaker:
 
     Opens at five failures in a row, or at half of the last twenty calls. Outcomes are counted and not timed:
     with one call at a time and a timeout of two minutes, a window of a minute never sees a second failure.
+    What failed while others that began later were answered is not in a row with anything: the server lives.
     Not safe for threads by itself; its pool has the lock.
     """
 
@@ -30,6 +31,7 @@ class Breaker:
         self._openings = 0
         self._opened_at = 0.0
         self._closed_at = 0.0
+        self._proof = float("-inf")  # when the latest call began that was answered
         self._open = False
         self._probing = False
         self.epoch = 0
@@ -61,8 +63,9 @@ class Breaker:
             self._probing = True
         return self.epoch
 
-    def succeed(self, epoch: int, now: float) -> None:
-        """A call was answered."""
+    def succeed(self, epoch: int, began: float, now: float) -> None:
+        """A call that began then was answered."""
+        self._proof = max(self._proof, began)
         if epoch != self.epoch:
             return
         if self._open:
@@ -75,14 +78,15 @@ class Breaker:
             if self._openings and now - self._closed_at >= _FORGET:
                 self._openings = 0
 
-    def fail(self, epoch: int, now: float, weight: int = 1) -> None:
-        """A call failed; `weight` is how much it counts."""
+    def fail(self, epoch: int, began: float, now: float, weight: int = 1) -> None:
+        """A call that began then failed; `weight` is how much it counts."""
         if epoch != self.epoch:
             return
         if self._open:
             self._trip(now)
             return
-        self._row += weight
+        if self._proof <= began:
+            self._row += weight
         self._outcomes.append(False)
         rate = self._outcomes.count(False) / len(self._outcomes)
         if self._row >= _IN_A_ROW or (len(self._outcomes) >= _LEAST and rate >= _RATE):

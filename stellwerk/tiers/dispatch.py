@@ -163,7 +163,7 @@ class _Call:
                 failure = failure_of(error)
                 known = tier.pool.answered
                 tier.pool.fail(lease, failure, now)
-                failure = replace(failure, text=self._said(lease.replica, error))
+                failure = replace(failure, text=self._said(lease.replica, error, now - begun))
                 self._tries.append(FailedTry(lease.replica.name, now - begun, failure.text, failure.billed))
                 failed.add(lease.replica)
                 match failure.kind:
@@ -175,7 +175,7 @@ class _Call:
                         pass  # so it was up once, and may be again: it is waited for
                     case _:
                         faults += 1
-                if self._is_end(failure, faults, timeouts, failed, now):
+                if self._is_end(failure, faults, timeouts, now):
                     raise self._given_up(failure) from error
             except BaseException:
                 tier.pool.abandon(lease)
@@ -192,13 +192,15 @@ class _Call:
                     tries=tuple(self._tries),
                 )
 
-    def _is_end(self, failure: Failure, faults: int, timeouts: int, failed: set[Replica], now: float) -> bool:
+    def _is_end(self, failure: Failure, faults: int, timeouts: int, now: float) -> bool:
         if failure.kind in (Kind.REFUSED, Kind.OVERFLOW) or not self._tier.max_retries:
             return True
         if (left := self._to_deadline(now)) is not None and left <= 0:
             return True
-        if failure.kind is Kind.TIMEOUT:  # once more, elsewhere: a hang costs too much to be tried again
-            return timeouts > 1 or not set(self._tier.pool.replicas) - failed
+        if failure.kind is Kind.TIMEOUT:
+            # Elsewhere, and once: a hang costs too much to be tried often. Twice where no other tier follows.
+            elsewhere = len(self._tier.pool.replicas) > 1
+            return not elsewhere or timeouts > (2 if self._order.patience is None else 1)
         return faults > self._tier.max_retries
 
     def _again(self, ticket: Ticket, failed: set[Replica]) -> Generator[Wait, None, None]:
@@ -251,8 +253,8 @@ class _Call:
     def _to_deadline(self, now: float) -> float | None:
         return None if self._order.deadline is None else self._order.deadline - now
 
-    def _said(self, replica: Replica, error: Exception) -> str:
-        said = f"{type(error).__name__}: {error}"
+    def _said(self, replica: Replica, error: Exception, seconds: float) -> str:
+        said = f"{type(error).__name__}: {str(error) or f'timed out after {seconds:.1f} s'}"
         for cause in (error.__cause__, error.__context__):
             if cause is not None and str(cause) and str(cause) not in said:
                 said += f" ({type(cause).__name__}: {cause})"

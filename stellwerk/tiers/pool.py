@@ -23,6 +23,7 @@ class Lease:
 
     replica: Replica
     epoch: int
+    began: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +57,7 @@ class Pool:
             if calm := [replica for replica in able if not _queues(replica, now)]:
                 replica = _choose([each for each in calm if each not in avoid] or calm, key, now)
                 replica.outstanding += 1
-                return Lease(replica, replica.breaker.begin(now) if replica.breaker else 0)
+                return Lease(replica, replica.breaker.begin(now) if replica.breaker else 0, now)
             blocked = Blocked(self._until(able, now))
             self._changed.add(blocked.changed)
             return blocked
@@ -73,11 +74,11 @@ class Pool:
 
     def succeed(self, lease: Lease, now: float) -> None:
         """The call was answered."""
-        self._end(lease, lambda: lease.replica.succeed(lease.epoch, now))
+        self._end(lease, lambda: lease.replica.succeed(lease.epoch, lease.began, now))
 
     def fail(self, lease: Lease, failure: Failure, now: float) -> None:
         """The call came to nothing."""
-        self._end(lease, lambda: lease.replica.fail(failure, lease.epoch, now))
+        self._end(lease, lambda: lease.replica.fail(failure, lease.epoch, lease.began, now))
 
     def abandon(self, lease: Lease) -> None:
         """The call was given up, which says nothing about the replica."""

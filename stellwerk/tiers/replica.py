@@ -79,14 +79,14 @@ class Replica:
             return f"down, to be tried again in {max(self.breaker.until - now, 0):.1f} s"
         return f"busy with {self.outstanding} calls"
 
-    def succeed(self, epoch: int, now: float) -> None:
+    def succeed(self, epoch: int, began: float, now: float) -> None:
         """It answered."""
         self.answered, self._busy = True, 0
         self.room += 1
         if self.breaker is not None:
-            self.breaker.succeed(epoch, now)
+            self.breaker.succeed(epoch, began, now)
 
-    def fail(self, failure: Failure, epoch: int, now: float) -> None:
+    def fail(self, failure: Failure, epoch: int, began: float, now: float) -> None:
         """It did not answer, or refused."""
         match failure.kind:
             case Kind.BUSY:
@@ -95,9 +95,9 @@ class Replica:
                 if self.breaker is not None:
                     self.breaker.abandon(epoch)
             case Kind.REFUSED | Kind.OVERFLOW:  # it works; it is the request that does not
-                self.succeed(epoch, now)
+                self.succeed(epoch, began, now)
             case _ if self.breaker is not None:
-                self.breaker.fail(epoch, now, weight=2 if failure.kind is Kind.TIMEOUT else 1)
+                self.breaker.fail(epoch, began, now, weight=2 if failure.kind is Kind.TIMEOUT else 1)
             case _:
                 pass
 
