@@ -3,7 +3,7 @@
     python -m benchmarks.soak --json soak.json
 
 Runs of the orchestrator, all at once, save each step to SQLite (`durability="sync"`). Their subtasks are on
-one tier with two replicas, processes on loopback (`benchmarks.soak.server`), which fail a tenth of the requests
+one tier with two replicas, processes on loopback (`benchmarks.soak.server`), which fail a tenth of requests
 (500, 429 with `Retry-After`, a body that is cut off) and never answer two in a hundred. Each is killed with
 `kill -9` and started again twice, at other times than the other.
 """

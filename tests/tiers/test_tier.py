@@ -15,8 +15,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
-from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.gate import Gate
+from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.tier import Price, Reply, Request, Tier
 from tests.fake_openai import serve_openai
 from tests.fakes import Scripted, always, broken, not_asked
