@@ -20,6 +20,9 @@
 Every message names the thing at fault, the value found, and what to do about it.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class StellwerkError(Exception):
     """Base of every error that Stellwerk raises on purpose."""
@@ -53,7 +56,13 @@ class ModelFileError(StellwerkError):
 
 
 class TierError(StellwerkError):
-    """A tier could not answer: unreachable, refused, or broken off."""
+    """A tier could not answer: unreachable, refused, or broken off.
+
+    `tries` are the tries that failed, and `waited` is how long the call waited, in seconds.
+    """
+
+    tries: Sequence[Any] = ()
+    waited: float = 0.0
 
 
 class ContextOverflowError(TierError):

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from langchain_core.messages import HumanMessage
 
-from stellwerk.errors import ContextOverflowError, TierError
+from stellwerk.errors import ContextOverflowError, TierError, TierTimeoutError, TierUnavailableError
+from stellwerk.nodes.billing import bill, bill_error
 from stellwerk.nodes.brief import brief_of
 from stellwerk.nodes.prompts import repair_messages, worker_messages
 from stellwerk.nodes.recorded import RecordedAsk
 from stellwerk.nodes.state import Draft, WorkerState
 from stellwerk.nodes.step import Ask, Step, Work, Working
+from stellwerk.nodes.terms import waiting
 from stellwerk.nodes.tools import asks_for_tools, exchange, exchanges, repeats, use_tools
 from stellwerk.outcome import Call, Reason, Usage
 from stellwerk.tiers.ladder import Ladder
@@ -54,14 +56,19 @@ def _draft(
     else:
         calls = []
         messages = worker_messages(worker, brief)
-    request = Request(messages=messages, schema=worker.schema_for(brief), max_tokens=worker.max_tokens)
+    request = Request(
+        messages=messages,
+        schema=worker.schema_for(brief),
+        max_tokens=worker.max_tokens,
+        **waiting(state, tier, calls),
+    )
     try:
         if worker.tools and step == "generate":
             reply = yield from _with_tools(worker, tier, request, calls, brief)
         else:
             reply = yield from _billed(worker, step, Ask(tier, request), calls, brief)
     except TierError as error:
-        reason = Reason.CONTEXT if isinstance(error, ContextOverflowError) else Reason.TIER
+        reason = _reason(error)
         detail = str(error)
         if step == "repair":  # what was wrong with the answer stays the reason for its rejection
             reason, detail = Reason(state["verdict"]["reason"]), state["verdict"].get("detail", "")
@@ -70,6 +77,18 @@ def _draft(
     else:
         draft = Draft(text=reply.text, finish=reply.finish, reason="", detail="")
     return {"tier": tier.name, "draft": draft, "calls": calls}
+
+
+def _reason(error: TierError) -> Reason:
+    match error:
+        case ContextOverflowError():
+            return Reason.CONTEXT
+        case TierTimeoutError():
+            return Reason.TIMEOUT
+        case TierUnavailableError():
+            return Reason.UNAVAILABLE
+        case _:
+            return Reason.TIER
 
 
 def _billed(
@@ -88,9 +107,9 @@ def _billed(
     try:
         reply: Reply = yield ask
     except TierError as error:
-        call["error"] = str(error)
+        bill_error(calls, error, ask.request)
         raise
-    call["usage"], call["seconds"] = reply.usage, reply.seconds
+    bill(calls, reply, ask.request)
     if brief.exchange is not None:
         brief.exchange.answer = reply.text
     return reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -9,10 +10,13 @@ from langgraph.graph import END
 from langgraph.types import Command
 
 from stellwerk.budget import Budget
-from stellwerk.nodes.state import SubtaskState
+from stellwerk.decision import Decision
+from stellwerk.nodes.brief import brief_of
+from stellwerk.nodes.state import SubtaskState, Terms
 from stellwerk.nodes.step import Asking, Step
+from stellwerk.nodes.terms import affordable, terms_of
 from stellwerk.nodes.tracing import Tracer
-from stellwerk.outcome import Attempt, Verdict
+from stellwerk.outcome import Attempt, Reason, Verdict
 from stellwerk.plan import Subtask
 from stellwerk.routers.router import Router
 from stellwerk.tiers.ladder import Ladder
@@ -30,13 +34,30 @@ def route_step(workers: dict[str, Worker], ladder: Ladder, router: Router, budge
             attempts = [*attempts, last_attempt(state)]
         update: dict[str, Any] = {"attempts": attempts}
         if budget.allows(len(attempts), len(ladder)):
-            decision = router.decide(subtask, workers[subtask.worker], ladder, budget, attempts)
-            if decision.tier is not None:
-                update |= {"tier": ladder.tier(decision.tier).name, "decision": decision.record()}
+            worker, brief = workers[subtask.worker], brief_of(state)
+            decision = router.decide(subtask, worker, ladder, budget, attempts)
+            if decision.tier is None and (again := _stays(state, decision)):
+                terms = terms_of(again.tier or "", ladder, budget, attempts, worker, brief)
+                update |= {"decision": again.record(), "terms": Terms(last=True, seconds=terms["seconds"])}
                 return Command(update=update, goto=subtask.worker)
+            if decision.tier is not None:
+                tier = ladder.tier(decision.tier)
+                if not attempts or affordable(tier, ladder, budget, attempts, worker, brief):
+                    terms = terms_of(tier.name, ladder, budget, attempts, worker, brief)
+                    update |= {"tier": tier.name, "decision": decision.record(), "terms": terms}
+                    return Command(update=update, goto=subtask.worker)
         return Command(update=update, goto=END)
 
     return Step("router", core)
+
+
+def _stays(state: SubtaskState, decision: Decision) -> Decision | None:
+    """Where the router knows no other tier, an attempt that found its tier exhausted waits for it, once."""
+    terms = state.get("terms")
+    if terms is None or terms["last"] or state["verdict"].get("reason") != Reason.UNAVAILABLE:
+        return None
+    why = f"{state['tier']} had no place in time, and no other tier is allowed; waits for it"
+    return replace(decision, tier=state["tier"], why=why, propensity=1.0)
 
 
 def last_attempt(state: SubtaskState) -> Attempt:

@@ -12,6 +12,13 @@ from stellwerk.ledger import LedgerRecord
 from stellwerk.outcome import Attempt, Call, DecisionRecord, SubtaskResult, Verdict
 
 
+class Terms(TypedDict):
+    """Of an attempt: whether no other may follow, and the seconds that its calls may take (None: any)."""
+
+    last: bool
+    seconds: float | None
+
+
 class WorkerInput(TypedDict, total=False):
     """What a worker gets when it runs alone. `tier` defaults to the smallest."""
 
@@ -33,6 +40,7 @@ class WorkerState(WorkerInput, WorkerOutput, total=False):
     """A worker at work. `draft` is the model's last text."""
 
     draft: "Draft"
+    terms: Terms
 
 
 class Draft(TypedDict):
@@ -57,6 +65,7 @@ class SubtaskState(SubtaskInput, WorkerOutput, total=False):
 
     tier: str
     decision: DecisionRecord
+    terms: Terms
     attempts: list[Attempt]
 
 

@@ -14,9 +14,11 @@ from langgraph.types import Command
 
 from stellwerk.document import Document, as_documents
 from stellwerk.errors import ContextOverflowError, InputError, PlanError, TierError
+from stellwerk.nodes.billing import bill, bill_error
 from stellwerk.nodes.lines import are_requests, lines_of
 from stellwerk.nodes.state import Failure, OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.terms import flow_of_run
 from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import MAX_INSTRUCTION, Plan, Subtask
@@ -157,14 +159,16 @@ def _plan(
             seconds=0.0,
         )
         calls.append(call)
+        request = Request(messages=messages, schema=schema, max_tokens=max_tokens, flow=flow_of_run())
         try:
-            reply = yield Ask(tier, Request(messages=messages, schema=schema, max_tokens=max_tokens))
+            reply = yield Ask(tier, request)
         except ContextOverflowError:
             raise  # no smaller plan helps: the task itself is too long
         except TierError as error:
-            call["error"] = problem = str(error)
+            problem = str(error)
+            bill_error(calls, error, request)
             continue
-        call["usage"], call["seconds"] = reply.usage, reply.seconds
+        bill(calls, reply, request)
         try:
             plan = Plan.parse(_expand(reply.text, lines))
             plan.check_workers(workers)

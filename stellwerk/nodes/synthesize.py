@@ -12,9 +12,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.ledger import draw_up
+from stellwerk.nodes.billing import bill, bill_error
 from stellwerk.nodes.lines import are_requests, lines_of
 from stellwerk.nodes.state import OrchestratorState
 from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.terms import flow_of_run
 from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Call, SubtaskResult, Usage
 from stellwerk.plan import Plan
@@ -63,14 +65,15 @@ def synthesize_step(
                 seconds=0.0,
             )
             calls.append(call)
-            request = Request(messages=_messages(state["final_task"], plan, results), max_tokens=max_tokens)
+            messages = _messages(state["final_task"], plan, results)
+            request = Request(messages=messages, max_tokens=max_tokens, flow=flow_of_run())
             try:
                 reply = yield Ask(tier, request)
             except TierError as error:
-                call["error"] = str(error)
+                bill_error(calls, error, request)
                 answer = join(state["final_task"], plan, results)  # what is done is not lost
             else:
-                call["usage"], call["seconds"] = reply.usage, reply.seconds
+                bill(calls, reply, request)
                 answer = reply.text.strip() or join(state["final_task"], plan, results)
         ledger = draw_up(
             calls,

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from stellwerk.errors import ConfigurationError
+from stellwerk.tiers.gate import Gate
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.llamacpp import ChatLlamaCpp
 from stellwerk.tiers.model_files import MODEL_FILES, model_path
-from stellwerk.tiers.throttle import Throttle
 from stellwerk.tiers.tier import Price, Tier
 
 # Hosted models of about two billion parameters list at 0.04 USD per million tokens; the embedded
@@ -39,7 +39,7 @@ def embedded_ladder(
     Raises:
         ConfigurationError: if a model is unknown.
     """
-    throttle = Throttle(1)
+    gate = Gate(1)
     tiers = []
     for name in models:
         if (file := MODEL_FILES.get(name)) is None:
@@ -50,5 +50,5 @@ def embedded_ladder(
             path=partial(model_path, name), model_name=name, context_window=window, **options
         )
         price = Price(input=rate, cached=rate * _CACHED_SHARE, output=rate, second=usd_per_second)
-        tiers.append(Tier(name=name, model=model, price=price, context_window=window, throttle=throttle))
+        tiers.append(Tier(name=name, model=model, price=price, context_window=window, gate=gate))
     return Ladder(tiers)

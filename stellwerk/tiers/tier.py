@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,16 +9,22 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
-from pydantic import SecretStr
 
-from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
+from stellwerk.errors import ConfigurationError, ContextOverflowError
 from stellwerk.outcome import Usage
-from stellwerk.tiers.throttle import Throttle
+from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
+from stellwerk.tiers.drive import ago, go
+from stellwerk.tiers.gate import Gate
+from stellwerk.tiers.pool import Pool, prompt_key
+from stellwerk.tiers.rate import Rate
+from stellwerk.tiers.replica import Replica
 
 # No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
 # bound would not have fitted; what passes is counted exactly by the server.
 _MOST_CHARACTERS_PER_TOKEN = 8
-_LEAST_SECRET = 8  # characters; a shorter one is a placeholder such as EMPTY
+_CHARACTERS_PER_TOKEN = 4  # of English text, for what a call is expected to take
+_ANSWER = 512  # tokens expected of an answer without a limit
+_BEGINNING = 4096  # characters of a prompt by which replicas are told apart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +80,21 @@ class Request:
     patience: float | None = None
     deadline: float | None = None
 
+    @property
+    def expected_input(self) -> int:
+        """Tokens that the prompt is expected to have."""
+        return sum(len(message.text) for message in self.messages) // _CHARACTERS_PER_TOKEN
+
+    @property
+    def beginning(self) -> str:
+        """The beginning of the prompt, where the documents are."""
+        beginning = ""
+        for message in self.messages:
+            beginning += message.text[: _BEGINNING - len(beginning)]
+            if len(beginning) >= _BEGINNING:
+                break
+        return beginning
+
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments in the form of the OpenAI chat API."""
         arguments: dict[str, Any] = {}
@@ -100,7 +120,8 @@ class Reply:
     """What a tier answered.
 
     `seconds` is the model's time; `waited` the time in the tier's queue before it. `logprobs` sums up the
-    log-probabilities of the answer's tokens, where they were asked for and given. `replica` names the server.
+    log-probabilities of the answer's tokens, where they were asked for and given. `replica` names the server,
+    where there are several. `tries` are those that failed before.
     """
 
     message: AIMessage
@@ -111,6 +132,7 @@ class Reply:
     waited: float = 0.0
     logprobs: dict[str, float] | None = None
     replica: str = ""
+    tries: tuple[FailedTry, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,8 +144,17 @@ class Tier:
         model: any LangChain chat model.
         price: what it costs; a tier without a price is counted as unpriced, not as free.
         context_window: tokens that prompt and answer may have together.
-        max_concurrency: calls at a time; None for no limit.
-        throttle: shared by tiers on the same hardware, in place of `max_concurrency`.
+        max_concurrency: calls at a time, over all replicas; None for no limit.
+        requests_per_minute: None for no limit.
+        tokens_per_minute: of prompts and answers, estimated before a call and put right after it; None for no
+            limit.
+        timeout: seconds for one try; None for none. A model in this process cannot be broken off: its call is
+            given up, and goes on.
+        patience: seconds that a call waits for a place or a server where another tier may be asked instead.
+        max_wait: seconds that any call waits at most.
+        max_retries: tries after the first, where the server was at fault.
+        replicas: the servers, if there are several; `model` is that of the first.
+        gate: shared by tiers on the same hardware, in place of the limits.
 
     Raises:
         ConfigurationError: if the name is blank or a limit is below one.
@@ -134,7 +165,16 @@ class Tier:
     price: Price | None = None
     context_window: int = 32_768
     max_concurrency: int | None = None
-    throttle: Throttle = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    timeout: float | None = None
+    patience: float = 10.0
+    max_wait: float = 300.0
+    max_retries: int = 0
+    replicas: tuple[Replica, ...] = field(default=(), repr=False)
+    gate: Gate = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+    pool: Pool = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+    _dispatch: Dispatch = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -143,35 +183,84 @@ class Tier:
             value = getattr(self, limit)
             if value is not None and value < 1:
                 raise ConfigurationError(f"tier {self.name!r}: {limit} is {value}; it must be at least 1")
-        if not self.throttle:
-            object.__setattr__(self, "throttle", Throttle(self.max_concurrency))
+        for limit, least in (("timeout", 0.001), ("patience", 0), ("max_wait", 0), ("max_retries", 0)):
+            value = getattr(self, limit)
+            if value is not None and not value >= least:
+                raise ConfigurationError(
+                    f"tier {self.name!r}: {limit} is {value}; it must be at least {least}"
+                )
+        if not self.gate:
+            try:
+                rate = Rate(self.requests_per_minute, self.tokens_per_minute)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"tier {self.name!r}: {error}") from None
+            object.__setattr__(self, "gate", Gate(self.max_concurrency, rate))
+        if not self.pool:
+            replicas = self.replicas or (Replica(name="", model=self.model),)
+            names = [replica.name for replica in replicas]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ConfigurationError(
+                    f"tier {self.name!r} has the replica {min(twice)!r} twice; list it once"
+                )
+            object.__setattr__(self, "pool", Pool(replicas))
+        dispatch = Dispatch(
+            name=self.name,
+            gate=self.gate,
+            pool=self.pool,
+            timeout=self.timeout,
+            max_wait=self.max_wait,
+            max_retries=self.max_retries,
+        )
+        object.__setattr__(self, "_dispatch", dispatch)
 
     def call(self, request: Request) -> Reply:
         """Ask the model and wait for the answer.
 
         Raises:
             ContextOverflowError: if the prompt cannot fit; nothing is ever cut.
+            TierUnavailableError: if the tier has no place or no server for the call in time.
+            TierTimeoutError: if no answer comes in time.
             TierError: if the tier does not answer.
         """
         self._check_fit(request)
-        with self.throttle.hold():
-            started = time.perf_counter()
+        messages, arguments = list(request.messages), request.arguments()
+
+        def ask(replica: Replica, seconds: float | None) -> AIMessage:
+            options = replica.options(seconds) if seconds is not None else {}
             try:
-                message = self.model.invoke(list(request.messages), **request.arguments())
+                return replica.model.invoke(messages, **arguments, **options)
             except Exception as error:
-                message = self._cut_off_or_raise(error)
-            return _reply(message, time.perf_counter() - started)
+                return _cut_off_or_raise(error)
+
+        way = self._dispatch.way(self._order(request), _tokens)
+        return _reply(go(way, ask))
 
     async def acall(self, request: Request) -> Reply:
         """Ask the model and wait for the answer; as `call`."""
         self._check_fit(request)
-        async with self.throttle.ahold():
-            started = time.perf_counter()
+        messages, arguments = list(request.messages), request.arguments()
+
+        async def ask(replica: Replica, seconds: float | None) -> AIMessage:
+            options = replica.options(seconds) if seconds is not None else {}
             try:
-                message = await self.model.ainvoke(list(request.messages), **request.arguments())
+                return await replica.model.ainvoke(messages, **arguments, **options)
             except Exception as error:
-                message = self._cut_off_or_raise(error)
-            return _reply(message, time.perf_counter() - started)
+                return _cut_off_or_raise(error)
+
+        way = self._dispatch.way(self._order(request), _tokens)
+        return _reply(await ago(way, ask))
+
+    def _order(self, request: Request) -> Order:
+        tokens = 0
+        if not self.gate.rate.unlimited:
+            tokens = request.expected_input + (request.max_tokens or _ANSWER)
+        return Order(
+            flow=request.flow,
+            tokens=tokens,
+            key=prompt_key(request.beginning) if len(self.pool.replicas) > 1 else b"",
+            patience=request.patience,
+            deadline=request.deadline,
+        )
 
     def _check_fit(self, request: Request) -> None:
         characters = sum(len(message.text) for message in request.messages)
@@ -183,22 +272,11 @@ class Tier:
                 "with a larger context window"
             )
 
-    def _cut_off_or_raise(self, error: Exception) -> AIMessage:
-        if (completion := getattr(error, "completion", None)) is not None:
-            return _cut_off(completion)
-        if isinstance(error, TierError):
-            raise error
-        text = _without_secrets(self.model, f"{type(error).__name__}: {error}")
-        kind = ContextOverflowError if _is_overflow(text) else TierError
-        raise kind(f"tier {self.name!r} gave no answer: {text[:500]}") from error
 
-
-def _without_secrets(model: BaseChatModel, said: str) -> str:
-    """An error's text without the model's keys, which a server may repeat; errors are stored."""
-    for value in vars(model).values():
-        if isinstance(value, SecretStr) and len(secret := value.get_secret_value()) >= _LEAST_SECRET:
-            said = said.replace(secret, "***")
-    return said
+def _cut_off_or_raise(error: Exception) -> AIMessage:
+    if (completion := getattr(error, "completion", None)) is not None and completion.choices:
+        return _cut_off(completion)
+    raise error
 
 
 def _cut_off(completion: Any) -> AIMessage:
@@ -216,34 +294,31 @@ def _cut_off(completion: Any) -> AIMessage:
     return message
 
 
-def _is_overflow(text: str) -> bool:
-    lowered = text.lower()
-    return any(
-        mark in lowered
-        for mark in (
-            "context_length_exceeded",
-            "maximum context length",
-            "exceed_context_size",
-            "context size",
-        )
+def _usage(message: AIMessage) -> Usage:
+    counts = message.usage_metadata
+    if counts is None:
+        return Usage(input=0, cached=0, output=0)
+    details = counts.get("input_token_details") or {}
+    return Usage(
+        input=counts["input_tokens"], cached=details.get("cache_read") or 0, output=counts["output_tokens"]
     )
 
 
-def _reply(message: BaseMessage, seconds: float) -> Reply:
+def _tokens(message: AIMessage) -> int:
+    usage = _usage(message)
+    return usage["input"] + usage["output"]
+
+
+def _reply(answered: Answered) -> Reply:
+    message = answered.message
     assert isinstance(message, AIMessage)
-    counts = message.usage_metadata
-    usage = Usage(input=0, cached=0, output=0)
-    if counts is not None:
-        details = counts.get("input_token_details") or {}
-        usage = Usage(
-            input=counts["input_tokens"],
-            cached=details.get("cache_read") or 0,
-            output=counts["output_tokens"],
-        )
     return Reply(
         message=message,
         text=message.text,
-        usage=usage,
-        seconds=seconds,
+        usage=_usage(message),
+        seconds=answered.seconds,
         finish=str(message.response_metadata.get("finish_reason") or "stop"),
+        waited=answered.waited,
+        replica=answered.replica,
+        tries=answered.tries,
     )

@@ -300,6 +300,6 @@ def test_the_embedded_ladder_opens_no_file_until_it_is_asked(
     prices = [tier.price.output for tier in ladder if tier.price is not None]
     assert prices == sorted(prices)
     assert len(prices) == 3
-    assert len({id(tier.throttle) for tier in ladder}) == 1
+    assert len({id(tier.gate) for tier in ladder}) == 1
     with pytest.raises(TierError, match="stellwerk models pull smollm2-135m"):
         ladder.smallest.call(Request(messages=[HumanMessage("Hello")]))

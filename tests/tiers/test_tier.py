@@ -15,8 +15,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
+from stellwerk.tiers.gate import Gate
 from stellwerk.tiers.openai import openai_tier
-from stellwerk.tiers.throttle import Throttle
 from stellwerk.tiers.tier import Price, Reply, Request, Tier
 from tests.fake_openai import serve_openai
 from tests.fakes import Scripted, always, broken, not_asked
@@ -130,7 +130,7 @@ def crowd(**limit: Any) -> tuple[Tier, Tier, Callable[[], int]]:
 
 @pytest.mark.parametrize("kind", ["own", "shared"])
 def test_no_more_calls_run_at_once_than_allowed(kind: Literal["own", "shared"]) -> None:
-    a, b, most = crowd(max_concurrency=2) if kind == "own" else crowd(throttle=Throttle(2))
+    a, b, most = crowd(max_concurrency=2) if kind == "own" else crowd(gate=Gate(2))
     tiers = [a] * 12 if kind == "own" else [a, b] * 6
     threads = [threading.Thread(target=tier.call, args=(prompt(),)) for tier in tiers]
     for thread in threads:

@@ -1,0 +1,1 @@
+"""A soak: many subtasks over two servers that fail, hang, and are killed and restarted."""
