@@ -12,8 +12,10 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from pydantic import SecretStr
 
+from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
 from stellwerk.outcome import Usage
+from stellwerk.tiers.dialect import phrased
 from stellwerk.tiers.throttle import Throttle
 
 # No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
@@ -124,6 +126,7 @@ class Tier:
         context_window: tokens that prompt and answer may have together.
         max_concurrency: calls at a time; None for no limit.
         throttle: shared by tiers on the same hardware, in place of `max_concurrency`.
+        capabilities: what its server was seen to do, as `probe_ladder` fills in; None if nothing is known.
 
     Raises:
         ConfigurationError: if the name is blank or a limit is below one.
@@ -135,6 +138,7 @@ class Tier:
     context_window: int = 32_768
     max_concurrency: int | None = None
     throttle: Throttle = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+    capabilities: Capabilities | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -154,10 +158,11 @@ class Tier:
             TierError: if the tier does not answer.
         """
         self._check_fit(request)
+        messages, arguments = phrased(request, self)
         with self.throttle.hold():
             started = time.perf_counter()
             try:
-                message = self.model.invoke(list(request.messages), **request.arguments())
+                message = self.model.invoke(messages, **arguments)
             except Exception as error:
                 message = self._cut_off_or_raise(error)
             return _reply(message, time.perf_counter() - started)
@@ -165,10 +170,11 @@ class Tier:
     async def acall(self, request: Request) -> Reply:
         """Ask the model and wait for the answer; as `call`."""
         self._check_fit(request)
+        messages, arguments = phrased(request, self)
         async with self.throttle.ahold():
             started = time.perf_counter()
             try:
-                message = await self.model.ainvoke(list(request.messages), **request.arguments())
+                message = await self.model.ainvoke(messages, **arguments)
             except Exception as error:
                 message = self._cut_off_or_raise(error)
             return _reply(message, time.perf_counter() - started)
