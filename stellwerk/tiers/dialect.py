@@ -24,7 +24,7 @@ def phrased(request: Request, tier: Tier) -> tuple[list[BaseMessage], dict[str, 
     """The messages to send, and the arguments in the form of the OpenAI chat API.
 
     - A schema goes where it is enforced: into `response_format`, or else `structured_outputs`, or else the
-      prompt, and then the checks alone see to it. Beside tools that it would disable, it goes into the prompt.
+      prompt, and then the checks alone see to it. Beside tools that it would disable, into the prompt.
     - Where a server takes no calls that the model makes of itself, a tool is required until one has answered,
       and after that none is offered.
     - Tools are marked `strict` for vLLM, which holds arguments to their schema only then.

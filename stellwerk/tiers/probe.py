@@ -37,13 +37,14 @@ def probe(
     refresh: bool = False,
     limit: float = LIMIT,
     tell: Tell = lambda field: None,
+    starting: Callable[[], None] = lambda: None,
 ) -> FoundCapabilities:
     """What the tier's server does, as the store knows it, or else found by some fifteen short requests.
 
     Each asks for what only the capability in question brings about, at 64 tokens of output at most, so that
-    a server that accepts a parameter and ignores it is found out. What is not answered, as the server is busy,
-    slow or broken, stays unknown, and is asked again by a probe ten minutes later or more. What is stored is
-    good for a week, and for the version of the server of which it was found.
+    a server that accepts a parameter and ignores it is found out. What is not answered, as the server is
+    busy, slow or broken, stays unknown, and is asked again by a probe ten minutes later or more. What is
+    stored is good for a week, and for the version of the server of which it was found.
 
     Args:
         tier: a model at an OpenAI-compatible server, or one of llama.cpp in this process. Of others nothing
@@ -52,6 +53,7 @@ def probe(
         refresh: whether to ask again in any case.
         limit: seconds for all of it; what was not asked by then stays unknown.
         tell: called with the name of a field that was asked for, from any thread.
+        starting: called before the questions, where there are any to be asked.
 
     Raises:
         DatabaseError: if the store fails.
@@ -66,6 +68,7 @@ def probe(
         wanted = _wanted(known, seen)
         if known is not None and not wanted:
             return known
+        starting()
         batches = _batches(endpoint.model, seen, wanted)
         asked = _drive(batches, partial(_settle, reach, deadline), _at_once(tier), tell)
     found = _found(endpoint, asked, known if wanted else None)
@@ -81,6 +84,7 @@ async def aprobe(
     refresh: bool = False,
     limit: float = LIMIT,
     tell: Tell = lambda field: None,
+    starting: Callable[[], None] = lambda: None,
 ) -> FoundCapabilities:
     """As `probe`, for async code."""
     deadline = time.monotonic() + limit
@@ -95,6 +99,7 @@ async def aprobe(
         wanted = _wanted(known, seen)
         if known is not None and not wanted:
             return known
+        starting()
         batches = _batches(endpoint.model, seen, wanted)
         asked = await _adrive(batches, partial(_asettle, reach, deadline), _at_once(tier), tell)
     found = _found(endpoint, asked, known if wanted else None)

@@ -36,8 +36,32 @@ _WEATHER = "What is the weather in Paris? Call the function get_weather to find 
 # Prefix caches work in blocks of up to 128 tokens, and this has some 300.
 _LONG = " ".join(f"Shelf {number} holds {number * 37 % 91} boxes." for number in range(40))
 # Common words take few tokens, and no two of them are likely together.
-_FIRST = ("amber", "cold", "crooked", "copper", "dusty", "empty", "frozen", "hollow", "marble", "naked", "pale")
-_SECOND = ("anchor", "basket", "cactus", "ferry", "hammer", "lemon", "monk", "panther", "saddle", "violin", "walrus")
+_FIRST = (
+    "amber",
+    "cold",
+    "crooked",
+    "copper",
+    "dusty",
+    "empty",
+    "frozen",
+    "hollow",
+    "marble",
+    "naked",
+    "pale",
+)
+_SECOND = (
+    "anchor",
+    "basket",
+    "cactus",
+    "ferry",
+    "hammer",
+    "lemon",
+    "monk",
+    "panther",
+    "saddle",
+    "violin",
+    "walrus",
+)
 _TOOLS = ("tools", "tool_choice", "function")
 _SILENCE = Said("", (), cut=False, choice={})
 _SCHEMA = ("response_format", "json_schema", "schema", "grammar", "structured_outputs")

@@ -219,7 +219,9 @@ def _completion(message: Any) -> dict[str, Any]:
     usage = counts and {
         "prompt_tokens": counts["input_tokens"],
         "completion_tokens": counts["output_tokens"],
-        "prompt_tokens_details": {"cached_tokens": (counts.get("input_token_details") or {}).get("cache_read")},
+        "prompt_tokens_details": {
+            "cached_tokens": (counts.get("input_token_details") or {}).get("cache_read")
+        },
     }
     choice = {
         "message": {"role": "assistant", "content": message.text, "tool_calls": calls},
