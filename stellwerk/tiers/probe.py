@@ -64,14 +64,16 @@ def probe(
         return _without_server(tier, refresh, deadline, tell)
     with HttpReach(endpoint) as reach:
         seen = _settle(reach, deadline, identity(endpoint.model))
-        known = store.find(endpoint.shown, endpoint.model, _version(seen)) if store and not refresh else None
-        wanted = _wanted(known, seen)
+        known = None
+        if store and not refresh:
+            known = _usable(store.find(endpoint.shown, endpoint.model, _version(seen)), seen)
+        wanted = _wanted(known)
         if known is not None and not wanted:
             return known
         starting()
         batches = _batches(endpoint.model, seen, wanted)
         asked = _drive(batches, partial(_settle, reach, deadline), _at_once(tier), tell)
-    found = _found(endpoint, asked, known if wanted else None)
+    found = _found(endpoint, asked, known)
     if store is not None and found.capabilities.chat:
         store.save(found)
     return found
@@ -95,14 +97,14 @@ async def aprobe(
         seen = await _asettle(reach, deadline, identity(endpoint.model))
         known = None
         if store and not refresh:
-            known = await store.find(endpoint.shown, endpoint.model, _version(seen))
-        wanted = _wanted(known, seen)
+            known = _usable(await store.find(endpoint.shown, endpoint.model, _version(seen)), seen)
+        wanted = _wanted(known)
         if known is not None and not wanted:
             return known
         starting()
         batches = _batches(endpoint.model, seen, wanted)
         asked = await _adrive(batches, partial(_asettle, reach, deadline), _at_once(tier), tell)
-    found = _found(endpoint, asked, known if wanted else None)
+    found = _found(endpoint, asked, known)
     if store is not None and found.capabilities.chat:
         await store.save(found)
     return found
@@ -129,14 +131,18 @@ def _xllamacpp() -> str:
         return ""
 
 
-def _wanted(known: FoundCapabilities | None, seen: Findings) -> Collection[str] | None:
-    """The fields to ask for; None for all of them."""
+def _usable(known: FoundCapabilities | None, seen: Findings) -> FoundCapabilities | None:
+    """What is known, unless it has to be found anew, or the server cannot be reached."""
     if known is None or "chat" in seen or known.capabilities.probe != VERSION:
         return None
-    age = datetime.now(UTC) - known.probed_at
-    if age > GOOD_FOR:
+    return known if datetime.now(UTC) - known.probed_at <= GOOD_FOR else None
+
+
+def _wanted(known: FoundCapabilities | None) -> Collection[str] | None:
+    """The fields to ask for; None for all of them."""
+    if known is None:
         return None
-    return known.capabilities.unanswered if age > AGAIN else ()
+    return known.capabilities.unanswered if datetime.now(UTC) - known.probed_at > AGAIN else ()
 
 
 def _batches(model: str, seen: Findings, wanted: Collection[str] | None) -> Batches:

@@ -322,7 +322,7 @@ def _cached(form: Form) -> Talk:
             case {"usage": {"prompt_tokens_details": {"cached_tokens": int(cached)}, "prompt_tokens": total}}:
                 detail = f"{cached} of {total} tokens of a repeated prompt were cached"
                 finding = {"cached_tokens": found(True, detail)}
-            case {"choices": [_, *_]}:
+            case {"usage": {"prompt_tokens": int()}} if said(answer) is not None:
                 detail = "no cached tokens in the usage of a prompt that was given twice"
                 finding = {"cached_tokens": found(False, detail)}
             case _:

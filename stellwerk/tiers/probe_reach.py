@@ -70,8 +70,8 @@ class Endpoint:
         )
 
 
-class HttpReach:
-    """A server. Redirects are not followed: a key goes nowhere but where it belongs."""
+class _Http:
+    """What the two below share. Redirects are not followed: a key goes nowhere but where it belongs."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -79,28 +79,6 @@ class HttpReach:
         if endpoint.key is not None:
             headers["Authorization"] = f"Bearer {endpoint.key.get_secret_value()}"
         self._options: dict[str, Any] = {"headers": headers, "follow_redirects": False}
-        self._client = httpx.Client(**self._options)
-
-    def ask(self, ask: Ask, deadline: float, /) -> Answer:
-        """See `Reach`."""
-        try:
-            with self._client.stream(**self._request(ask, deadline)) as response:
-                whole = bytearray()
-                for piece in response.iter_bytes():
-                    _take(whole, piece, deadline)
-                return self._answer(response, bytes(whole))
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            return self._silence(error)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _request(self, ask: Ask, deadline: float) -> dict[str, Any]:
         left = deadline - time.monotonic()
@@ -136,17 +114,42 @@ class HttpReach:
         return text
 
 
-class AsyncHttpReach(HttpReach):
+class HttpReach(_Http):
+    """A server, for sync code."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._client = httpx.Client(**self._options)
+
+    def ask(self, ask: Ask, deadline: float, /) -> Answer:
+        """See `Reach`."""
+        try:
+            with self._client.stream(**self._request(ask, deadline)) as response:
+                whole = bytearray()
+                for piece in response.iter_bytes():
+                    _take(whole, piece, deadline)
+                return self._answer(response, bytes(whole))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            return self._silence(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+
+class AsyncHttpReach(_Http):
     """The same for async code, on connections of the running event loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._async_client = httpx.AsyncClient(**self._options)
+        self._client = httpx.AsyncClient(**self._options)
 
     async def aask(self, ask: Ask, deadline: float, /) -> Answer:
         """As `ask`."""
         try:
-            async with self._async_client.stream(**self._request(ask, deadline)) as response:
+            async with self._client.stream(**self._request(ask, deadline)) as response:
                 whole = bytearray()
                 async for piece in response.aiter_bytes():
                     _take(whole, piece, deadline)
@@ -154,16 +157,11 @@ class AsyncHttpReach(HttpReach):
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             return self._silence(error)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        self.close()
-        await self._async_client.aclose()
-
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        await self._client.aclose()
 
 
 def _take(whole: bytearray, piece: bytes, deadline: float) -> None:

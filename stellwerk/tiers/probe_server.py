@@ -39,7 +39,7 @@ def _identity(model: str) -> Talk:
     told, properties = _object(version), _object(props)
     header = {name.lower(): value for name, value in models.headers.items()}.get("server", "")
     owner = str((card or next(iter(cards), {})).get("owned_by") or "")
-    kind = "llama.cpp" if "llama.cpp" in header else _KINDS.get(owner, owner) or header
+    kind = "llama.cpp" if "llama.cpp" in header else _KINDS.get(owner, owner)
     spoken = str(told.get("version") or properties.get("build_info") or "")
     window, source = _window(card, properties)
     findings = {
