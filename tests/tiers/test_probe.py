@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from stellwerk.capabilities import SWITCHES, Capabilities, FoundCapabilities
 from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore, SQLAlchemyCapabilityStore
 from stellwerk.persistence.schema.capabilities import capabilities as table
+from stellwerk.tiers import probe_reach
 from stellwerk.tiers.embedded import embedded_ladder
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.probe import AGAIN, GOOD_FOR, aprobe, probe
@@ -271,8 +272,11 @@ def test_rubbish_on_every_path_is_survived(find: Find) -> None:
     assert able.context_window == 4096  # which an error told
 
 
-def test_a_server_that_hangs_is_given_up_and_the_rest_is_known(find: Find) -> None:
+def test_a_server_that_hangs_is_given_up_and_the_rest_is_known(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released = threading.Event()
+    monkeypatch.setattr(probe_reach, "_PATIENCE", 2.0)
 
     def hang(body: Body) -> tuple[int, str] | None:
         if kind(body) == "auto":
@@ -281,12 +285,20 @@ def test_a_server_that_hangs_is_given_up_and_the_rest_is_known(find: Find) -> No
 
     with serve_probed(special=hang) as server:
         try:
-            able = find(tier_on(server), limit=3.0).capabilities
+            able = find(tier_on(server)).capabilities
         finally:
             released.set()
     assert able.auto_tool is None
     assert "auto_tool" in able.unanswered
     assert (able.json_schema, able.named_tool) == (True, True)
+
+
+def test_after_the_limit_nothing_is_asked(find: Find) -> None:
+    with serve_probed() as server:
+        able = find(tier_on(server), limit=0.0).capabilities
+    assert server.paths == []
+    assert able.chat is None
+    assert "the time for the probe is over" in able.details["chat"]
 
 
 def test_an_endless_answer_is_given_up() -> None:
