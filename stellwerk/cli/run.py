@@ -139,10 +139,10 @@ def _follow(
         errors.print(f"asking what the server of {tier} can do", style="dim")
 
     async def go() -> Values:
+        errors.print(
+            f"thread {thread}  (after an interruption: {_resume_command(thread, database)})", style="dim"
+        )
         async with open_session(settings, url, thread, probing) as session:
-            errors.print(
-                f"thread {thread}  (after an interruption: {_resume_command(thread, database)})", style="dim"
-            )
             with watch(session.progress, errors) as say:
                 values = await work(session, say)
             if errors.is_terminal and session.progress.rows:
