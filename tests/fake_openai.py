@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from stellwerk.tiers.probe_reach import AGENT
+
 Body = dict[str, Any]
 Answer = Callable[[Body], object]
 """Gets the request; returns the answer as text, as `ToolCalls`, or as a value that is sent as JSON."""
@@ -41,6 +43,7 @@ class FakeOpenAI:
     url: str
     answer: Answer
     requests: list[Body] = field(default_factory=list)
+    probes: list[Body] = field(default_factory=list)  # what was asked to find out what the server can do
     keys: set[str] = field(default_factory=set)
     usage: dict[str, int] = field(default_factory=lambda: {"prompt": 100, "cached": 60, "completion": 10})
     delay: float = 0.0  # seconds before each answer
@@ -78,6 +81,10 @@ def serve_openai(answer: Answer) -> Iterator[FakeOpenAI]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.headers.get("User-Agent") == AGENT:
+                fake.probes.append(body)
+                self._send(503, "application/json", {"error": {"message": "busy"}})  # so nothing is known
+                return
             fake.requests.append(body)
             fake.keys.add(self.headers.get("Authorization", ""))
             time.sleep(fake.delay)

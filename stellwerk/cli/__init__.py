@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stellwerk.cli import db, models, runs, traces
+from stellwerk.cli import db, models, runs, tiers, traces
 from stellwerk.cli.run import resume, run
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(resume)
+app.add_typer(tiers.app, name="tiers")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")

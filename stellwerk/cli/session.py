@@ -24,19 +24,22 @@ from stellwerk.errors import (
     RunCancelledError,
     StellwerkError,
 )
-from stellwerk.graphs.default import default_orchestrator
+from stellwerk.graphs.default import default_ladder, default_orchestrator
 from stellwerk.outcome import SubtaskResult
+from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore
 from stellwerk.persistence.heartbeat import Hold
 from stellwerk.persistence.runs import AsyncRunStore
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver
 from stellwerk.persistence.traces import TraceStore
 from stellwerk.settings import Settings
 from stellwerk.tiers.model_files import file_state, models_dir
+from stellwerk.tiers.probe_ladder import aprobe_ladder
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 Values = dict[str, Any]
 CANCELLED = 3  # exit code of a run that was cancelled with `stellwerk runs cancel`
 _TTL = 60.0  # seconds until a run whose process died can be taken over
+_PROBE = 30.0  # seconds that a run waits to know what its servers do
 _HEARTBEAT = 3.0  # seconds until a run notices that it is cancelled
 
 
@@ -150,14 +153,25 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(settings: Settings, url: URL, thread: str) -> AsyncIterator[Session]:
-    """Open the database.
+async def open_session(
+    settings: Settings, url: URL, thread: str, tell: Callable[[str], None]
+) -> AsyncIterator[Session]:
+    """Open the database, and find out what the tiers' servers do, where it is not known.
+
+    Args:
+        settings: what the tiers are.
+        url: of the database.
+        thread: its name.
+        tell: called with the name of a tier before its server is asked what it does.
 
     Raises:
         DatabaseError: if it fails in the middle.
     """
     async with AsyncSQLAlchemySaver.from_url(url) as saver, TraceStore.from_url(url) as traces:
-        graph = default_orchestrator(settings, traces=traces).compile(checkpointer=saver)
+        known = AsyncSQLAlchemyCapabilityStore(saver.database)
+        ladder = await aprobe_ladder(default_ladder(settings), known, limit=_PROBE, tell=tell)
+        orchestrator = default_orchestrator(settings, ladder=ladder, traces=traces)
+        graph = orchestrator.compile(checkpointer=saver)
         yield Session(graph, saver, thread)
 
 

@@ -78,17 +78,21 @@ def default_router(ladder: Ladder) -> SmallestFirst:
     return SmallestFirst(start=start)
 
 
-def default_orchestrator(settings: Settings | None = None, **options: Unpack[Options]) -> Orchestrator:
+def default_orchestrator(
+    settings: Settings | None = None, *, ladder: Ladder | None = None, **options: Unpack[Options]
+) -> Orchestrator:
     """The default workers on the configured ladder, uncompiled.
 
     Args:
         settings: `Settings.load()` if None.
+        ladder: as `default_ladder` gives it, if None; `probe_ladder` makes one that knows its servers.
         **options: as for `create_orchestrator`.
 
     Raises:
         ConfigurationError: if the settings cannot be used.
     """
-    ladder = default_ladder(settings or Settings.load())
+    if ladder is None:
+        ladder = default_ladder(settings or Settings.load())
     chosen: Options = {"router": default_router(ladder), "fallback": "write", **options}
     return create_orchestrator(default_workers(), ladder, **chosen)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError
 from stellwerk.tiers.gate import Gate
 from stellwerk.tiers.ladder import Ladder
@@ -17,6 +19,26 @@ from stellwerk.tiers.tier import Price, Tier
 # models are priced in proportion to their size, so that money compares as it would when hosted.
 _USD_PER_MILLION_TOKENS_AND_BILLION_PARAMETERS = 0.02
 _CACHED_SHARE = 0.25
+
+EMBEDDED = Capabilities(
+    chat=True,
+    json_schema=True,
+    structured_outputs=False,
+    guided_json=False,
+    unparsable_schema="ignored",
+    named_tool=False,
+    required_tool=False,
+    tools_with_schema=False,
+    logprobs=False,
+    stream_usage=True,
+    cached_tokens=True,
+    adapters_listed=False,
+    adapters_loadable=False,
+    tokenizer=False,
+    metrics=False,
+    server="llama.cpp",
+)
+"""What any model does in this process. Whether its own calls arrive as such depends on the model."""
 
 
 def embedded_ladder(
@@ -50,5 +72,6 @@ def embedded_ladder(
             path=partial(model_path, name), model_name=name, context_window=window, **options
         )
         price = Price(input=rate, cached=rate * _CACHED_SHARE, output=rate, second=usd_per_second)
-        tiers.append(Tier(name=name, model=model, price=price, context_window=window, gate=gate))
+        tier = Tier(name=name, model=model, price=price, context_window=window, gate=gate)
+        tiers.append(replace(tier, capabilities=replace(EMBEDDED, context_window=window)))
     return Ladder(tiers)

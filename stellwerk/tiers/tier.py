@@ -10,8 +10,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 
+from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError, ContextOverflowError
 from stellwerk.outcome import Usage
+from stellwerk.tiers.dialect import phrased
 from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
 from stellwerk.tiers.drive import ago, go
 from stellwerk.tiers.gate import Gate
@@ -155,6 +157,7 @@ class Tier:
         max_retries: tries after the first, where the server was at fault.
         replicas: the servers, if there are several; `model` is that of the first.
         gate: shared by tiers on the same hardware, in place of the limits.
+        capabilities: what its server was seen to do, as `probe_ladder` fills in; None if nothing is known.
 
     Raises:
         ConfigurationError: if the name is blank or a limit is below one.
@@ -173,6 +176,7 @@ class Tier:
     max_retries: int = 0
     replicas: tuple[Replica, ...] = field(default=(), repr=False)
     gate: Gate = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+    capabilities: Capabilities | None = field(default=None, repr=False)
     pool: Pool = field(default=None, repr=False)  # type: ignore[assignment]  # set below
     _dispatch: Dispatch = field(init=False, repr=False)
 
@@ -223,7 +227,7 @@ class Tier:
             TierError: if the tier does not answer.
         """
         self._check_fit(request)
-        messages, arguments = list(request.messages), request.arguments()
+        messages, arguments = phrased(request, self)
 
         def ask(replica: Replica, seconds: float | None) -> AIMessage:
             options = replica.options(seconds) if seconds is not None else {}
@@ -238,7 +242,7 @@ class Tier:
     async def acall(self, request: Request) -> Reply:
         """Ask the model and wait for the answer; as `call`."""
         self._check_fit(request)
-        messages, arguments = list(request.messages), request.arguments()
+        messages, arguments = phrased(request, self)
 
         async def ask(replica: Replica, seconds: float | None) -> AIMessage:
             options = replica.options(seconds) if seconds is not None else {}

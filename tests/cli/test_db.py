@@ -93,7 +93,7 @@ def count(url: str) -> dict[str, int]:
 def test_upgrade_makes_the_tables(shared_url: str) -> None:
     result = stellwerk("db", "upgrade", "--database", shared_url)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == "the database is of version 0004\n"
+    assert result.stdout == "the database is of version 0005\n"
     assert stellwerk("db", "upgrade", "--database", shared_url).exit_code == 0
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import InvalidRequestError
 from stellwerk.errors import ConfigurationError, DatabaseError
 from stellwerk.persistence.migrate import HEAD, upgrade, version
 from stellwerk.persistence.saver import SQLAlchemySaver
-from stellwerk.persistence.schema import checkpoints, items, runs, traces
+from stellwerk.persistence.schema import capabilities, checkpoints, items, runs, traces
 from stellwerk.persistence.schema.columns import metadata
 from tests.persistence.conftest import BACKENDS, SERVERS, database
 from tests.persistence.processes import process
@@ -64,7 +64,13 @@ def test_migrations_make_the_tables_that_the_code_declares(url: str) -> None:
 
 
 def declared() -> list[Table]:
-    for module in (checkpoints, items, runs, traces):  # importing them is what declares the tables
+    for module in (
+        capabilities,
+        checkpoints,
+        items,
+        runs,
+        traces,
+    ):  # importing them is what declares the tables
         assert module.metadata is metadata
     return list(metadata.tables.values())
 

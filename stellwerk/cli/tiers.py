@@ -1,0 +1,250 @@
+"""`stellwerk tiers`: what tiers there are, and what their servers really do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stellwerk.cli.database import (
+    AsJson,
+    Database,
+    errors,
+    existing_database,
+    made_database,
+    plain,
+    settings_of,
+)
+from stellwerk.errors import InputError
+
+if TYPE_CHECKING:  # LangChain takes a second to import; `--help` does without
+    from stellwerk.capabilities import CapabilityStore, FoundCapabilities
+    from stellwerk.settings import Settings
+    from stellwerk.tiers.ladder import Ladder
+    from stellwerk.tiers.tier import Tier
+
+app = typer.Typer(help="Show the tiers, and find out what their servers do.", no_args_is_help=True)
+
+_LABELS = {
+    "chat": "answers",
+    "json_schema": "JSON schema enforced",
+    "structured_outputs": "structured_outputs enforced",
+    "guided_json": "guided_json enforced",
+    "unparsable_schema": "schema it cannot parse",
+    "named_tool": "named tool called",
+    "required_tool": "required tool called",
+    "auto_tool": "own tool calls parsed",
+    "strict_tool": "strict arguments",
+    "tools_with_schema": "tools beside a schema",
+    "logprobs": "log-probabilities",
+    "stream_usage": "usage in streams",
+    "cached_tokens": "cached tokens told",
+    "adapters_listed": "adapters listed",
+    "adapters_loadable": "adapters loadable",
+    "tokenizer": "counts tokens",
+    "metrics": "metrics",
+    "context_window": "context window",
+}
+
+
+@app.command("list")
+def list_tiers(*, as_json: AsJson = False, database: Database = None) -> None:
+    """Show the tiers, cheapest first, and when their servers were last checked."""
+    with errors():
+        settings = settings_of(database)
+        tiers = _ladder(settings)
+        with _stored(database) as store:
+            rows = [_row(tier, store) for tier in tiers]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("tier", "model", "USD per 1M in / out", "context", "at once", "checked", box=SIMPLE)
+    for row in rows:
+        price = row["price"]
+        usd = "not known" if price is None else f"{price['input']:g} / {price['output']:g}"
+        cells = (row["name"], row["model"], usd, f"{row['context_window']:,}")
+        limit = "no limit" if row["max_concurrency"] is None else str(row["max_concurrency"])
+        table.add_row(*(Text(plain(cell)) for cell in (*cells, limit, (row["checked_at"] or "never")[:10])))
+    Console().print(table)
+    for row in rows:
+        typer.echo(f"{plain(row['name'])}: {plain(row['where'])}")
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Tiers to check; all of them by default.")] = None,
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the servers again, also what is known of them.")
+    ] = False,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds for each tier.", min=1)] = 60.0,
+    as_json: AsJson = False,
+    database: Database = None,
+) -> None:
+    """Find out what the tiers' servers really do; exit with 1 if one does not answer.
+
+    Servers are sent some fifteen short requests each. A server that accepts a parameter and ignores it is
+    found out. Models in this process are only asked with --refresh, as they are known.
+    """
+    with errors():
+        from stellwerk.persistence.capabilities import SQLAlchemyCapabilityStore
+        from stellwerk.tiers.probe import probe
+
+        ladder = _ladder(settings_of(database))
+        chosen = [ladder.tier(name) for name in dict.fromkeys(names or ladder.names)]
+        found: dict[str, FoundCapabilities] = {}
+        with SQLAlchemyCapabilityStore.from_url(made_database(database)) as store, _progress() as watch:
+            for tier in chosen:
+                if problem := _absent(tier):
+                    found[tier.name] = _unavailable(tier, problem)
+                    continue
+                starting, tell = watch(tier.name)
+                found[tier.name] = probe(
+                    tier, store, refresh=refresh, limit=limit, starting=starting, tell=tell
+                )
+    if as_json:
+        typer.echo(json.dumps([_as_json(name, each) for name, each in found.items()], indent=2))
+    else:
+        for name, each in found.items():
+            _print(name, each)
+    if not all(each.capabilities.chat for each in found.values()):
+        raise typer.Exit(1)
+
+
+def _ladder(settings: Settings) -> Ladder:
+    from stellwerk.graphs.default import default_ladder
+
+    return default_ladder(settings)
+
+
+@contextmanager
+def _stored(database: str | None) -> Iterator[CapabilityStore | None]:
+    """What is known of servers, if there is a database."""
+    from stellwerk.persistence.capabilities import SQLAlchemyCapabilityStore
+
+    try:
+        url = existing_database(database)
+    except InputError:
+        yield None
+        return
+    with SQLAlchemyCapabilityStore.from_url(url) as store:
+        yield store
+
+
+def _row(tier: Tier, store: CapabilityStore | None) -> dict[str, Any]:
+    from stellwerk.tiers.probe import IN_PROCESS
+    from stellwerk.tiers.probe_reach import Endpoint
+
+    endpoint = Endpoint.of(tier.model)
+    where = endpoint.shown if endpoint else IN_PROCESS
+    model = endpoint.model if endpoint else str(getattr(tier.model, "model_name", ""))
+    known = store.find(where, model) if store and endpoint else None
+    price = tier.price
+    return {
+        "name": tier.name,
+        "model": model,
+        "where": where,
+        "price": price and {"input": price.input, "cached": price.cached, "output": price.output},
+        "context_window": tier.context_window,
+        "max_concurrency": tier.gate.limit,
+        "server": known.capabilities.server if known else (tier.capabilities and tier.capabilities.server),
+        "version": known.capabilities.version if known else None,
+        "checked_at": known.probed_at.isoformat() if known else None,
+    }
+
+
+def _absent(tier: Tier) -> str | None:
+    """Why a model in this process cannot run, or None."""
+    from importlib.util import find_spec
+
+    from stellwerk.tiers.llamacpp import ChatLlamaCpp
+    from stellwerk.tiers.model_files import MODEL_FILES, file_state, models_dir
+
+    if not isinstance(tier.model, ChatLlamaCpp):
+        return None
+    if find_spec("xllamacpp") is None:
+        return "xllamacpp is not installed; run: pip install 'stellwerk[embedded]'"
+    name = tier.model.model_name
+    if name in MODEL_FILES and file_state(name) == "absent":
+        return f"no file of {name} in {models_dir()}; run: stellwerk models pull {name}"
+    return None
+
+
+def _unavailable(tier: Tier, problem: str) -> FoundCapabilities:
+    from datetime import UTC, datetime
+
+    from stellwerk.capabilities import Capabilities, FoundCapabilities
+    from stellwerk.tiers.probe import IN_PROCESS
+
+    nothing = Capabilities(details={"chat": problem})
+    model = str(getattr(tier.model, "model_name", ""))
+    return FoundCapabilities(url=IN_PROCESS, model=model, capabilities=nothing, probed_at=datetime.now(UTC))
+
+
+def _as_json(name: str, found: FoundCapabilities) -> dict[str, Any]:
+    return {
+        "name": name,
+        "where": found.url,
+        "model": found.model,
+        "reachable": bool(found.capabilities.chat),
+        "checked_at": found.probed_at.isoformat(),
+        "capabilities": found.capabilities.to_json(),
+    }
+
+
+def _print(name: str, found: FoundCapabilities) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    able = found.capabilities
+    server = " ".join(part for part in (able.server, able.version) if part) or "a server of no known kind"
+    when = f"checked {found.probed_at:%Y-%m-%d %H:%M} UTC"
+    typer.echo(plain(f"{name}: {found.model} on {server}, {found.url}, {when}"))
+    if not able.chat:
+        typer.echo(plain(f"{name} does not answer: {able.details.get('chat', 'why is not known')}"))
+        return
+    table = Table("", "", "seen", box=SIMPLE)
+    for field, label in _LABELS.items():
+        value = getattr(able, field)
+        shown = {True: "yes", False: "no", None: "not known"}.get(
+            value, f"{value:,}" if type(value) is int else value
+        )
+        style = {"yes": "green", "no": "red", "not known": "dim"}.get(str(shown), "")
+        table.add_row(label, Text(str(shown), style=style), Text(plain(able.details.get(field, ""))))
+    Console().print(table)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], tuple[Callable[[], None], Callable[[str], None]]]]:
+    """For each tier, what to call when its server is asked, and for each answer."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("", spinner="dots") as status:
+        status.stop()
+
+        def watch(name: str) -> tuple[Callable[[], None], Callable[[str], None]]:
+            def starting() -> None:
+                said = f"{plain(name)}: asking what its server can do"
+                if console.is_terminal:
+                    status.update(said)
+                    status.start()
+                else:
+                    typer.echo(said, err=True)
+
+            def tell(field: str) -> None:
+                status.update(f"{plain(name)}: {_LABELS.get(field, field)}")
+
+            return starting, tell
+
+        yield watch
