@@ -52,7 +52,7 @@ def openai_tier(
         max_retries=max_retries,
         use_responses_api=False,
         stream_usage=True,
-        http_async_client=_client_per_loop(),
+        http_async_client=client_per_loop(),
     )
     return Tier(
         name=name,
@@ -63,7 +63,55 @@ def openai_tier(
     )
 
 
-def _client_per_loop() -> Any:
+def vllm_tier(
+    name: str,
+    *,
+    model: str,
+    base_url: str,
+    api_key: SecretStr | None = None,
+    adapter: str | None = None,
+    priority: int | None = None,
+    cache_salt: str | None = None,
+    price: Price | None = None,
+    context_window: int = 32_768,
+    max_concurrency: int | None = 16,
+    timeout: float = 120.0,
+    max_retries: int = 2,
+) -> Tier:
+    """A tier on a vLLM server, through `ChatVLLM`.
+
+    Args:
+        name: how decisions, traces and the ledger call it.
+        model: the base model's name at the server.
+        base_url: of the server, up to and with `/v1`.
+        api_key: what the server was started with as `--api-key`; the placeholder `EMPTY` if None.
+        adapter: name of a LoRA adapter at the server, which then answers in place of the base model.
+        priority: lower is served earlier; the server needs `--scheduling-policy priority`.
+        cache_salt: prompts share the server's prefix cache only with those of the same salt.
+        price: USD per million tokens; None counts the tier as unpriced.
+        context_window: tokens of prompt and answer together.
+        max_concurrency: requests at a time.
+        timeout: seconds for one request.
+        max_retries: tries after a connection error, a 429 or a 5xx, with back-off.
+    """
+    from stellwerk.tiers.vllm import ChatVLLM  # as above
+
+    chat = ChatVLLM(
+        model=model,
+        base_url=base_url,
+        api_key=api_key,
+        adapter=adapter,
+        priority=priority,
+        cache_salt=None if cache_salt is None else SecretStr(cache_salt),
+        timeout=timeout,
+        max_retries=max_retries,
+    )
+    return Tier(
+        name=name, model=chat, price=price, context_window=context_window, max_concurrency=max_concurrency
+    )
+
+
+def client_per_loop() -> Any:
     """An HTTP client with connections of its own for each event loop.
 
     A connection belongs to the loop that opened it. With one pool for all of them, the OpenAI client's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
 from stellwerk.outcome import Usage
+from stellwerk.tiers.logprobs import summarise_logprobs
 from stellwerk.tiers.throttle import Throttle
 
 # No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
@@ -92,6 +93,8 @@ class Request:
                 named = {"type": "function", "function": {"name": self.tool_choice}}
                 words = ("auto", "none", "required")
                 arguments["tool_choice"] = self.tool_choice if self.tool_choice in words else named
+        if self.logprobs:
+            arguments["logprobs"] = True
         return arguments
 
 
@@ -204,7 +207,10 @@ def _without_secrets(model: BaseChatModel, said: str) -> str:
 def _cut_off(completion: Any) -> AIMessage:
     # Where an answer to a schema runs into `max_tokens`, the OpenAI client raises; the error has the answer.
     choice, usage = completion.choices[0], completion.usage
-    message = AIMessage(choice.message.content or "", response_metadata={"finish_reason": "length"})
+    metadata: dict[str, Any] = {"finish_reason": "length"}
+    if (logprobs := getattr(choice, "logprobs", None)) is not None:
+        metadata["logprobs"] = logprobs.model_dump()
+    message = AIMessage(choice.message.content or "", response_metadata=metadata)
     if usage is not None:
         details = usage.prompt_tokens_details
         message.usage_metadata = UsageMetadata(
@@ -246,4 +252,9 @@ def _reply(message: BaseMessage, seconds: float) -> Reply:
         usage=usage,
         seconds=seconds,
         finish=str(message.response_metadata.get("finish_reason") or "stop"),
+        logprobs=_logprobs(message.response_metadata),
     )
+
+
+def _logprobs(metadata: Mapping[str, Any]) -> dict[str, float] | None:
+    return metadata.get("logprobs_summary") or summarise_logprobs(metadata.get("logprobs"))
