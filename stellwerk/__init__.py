@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from stellwerk.plan import Plan, Subtask
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
+    from stellwerk.tiers.vllm import ChatVLLM
+    from stellwerk.tiers.vllm_tier import vllm_tier
     from stellwerk.worker import Brief, Example, Worker
     from stellwerk.workers import (
         calculate_worker,
@@ -62,6 +64,7 @@ __all__ = [
     "Brief",
     "Budget",
     "ChatLlamaCpp",
+    "ChatVLLM",
     "ConfigurationError",
     "ContextOverflowError",
     "DatabaseError",
@@ -109,6 +112,7 @@ __all__ = [
     "openai_tier",
     "read_document",
     "summarise_worker",
+    "vllm_tier",
     "write_worker",
 ]
 
@@ -121,6 +125,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Brief": "worker",
         "Budget": "budget",
         "ChatLlamaCpp": "tiers.llamacpp",
+        "ChatVLLM": "tiers.vllm",
         "Decision": "decision",
         "Document": "document",
         "Example": "worker",
@@ -151,6 +156,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "openai_tier": "tiers.openai",
         "read_document": "document",
         "summarise_worker": "workers.text",
+        "vllm_tier": "tiers.vllm_tier",
         "write_worker": "workers.text",
     }
 

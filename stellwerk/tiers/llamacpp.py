@@ -172,6 +172,8 @@ class ChatLlamaCpp(BaseChatModel):
             usage_metadata=_usage(answer),
             response_metadata={"finish_reason": choice["finish_reason"], "model_name": self.model_name},
         )
+        if choice.get("logprobs"):
+            message.response_metadata["logprobs"] = choice["logprobs"]
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from stellwerk.errors import ConfigurationError
-from stellwerk.tiers.breaker import Breaker
-from stellwerk.tiers.load import Load
-from stellwerk.tiers.replica import Replica
+from stellwerk.tiers.http_clients import client_per_loop, limited_client
+from stellwerk.tiers.served import served_tier
 from stellwerk.tiers.tier import Price, Tier
-
-_CONNECT = 5.0  # seconds for a connection; a server that is up takes milliseconds
 
 
 def openai_tier(
@@ -64,24 +55,12 @@ def openai_tier(
     Raises:
         ConfigurationError: if a limit is below one, or if a URL is listed twice.
     """
-    urls = [base_url] if base_url is None or isinstance(base_url, str) else list(base_url)
-    if not urls:
-        raise ConfigurationError(f"tier {name!r}: base_url is an empty list; give it one URL at least")
-    own = os.environ.get("OPENAI_API_KEY") if urls == [None] else None
+    own = os.environ.get("OPENAI_API_KEY") if base_url is None else None
     key = api_key or SecretStr(own or "EMPTY")
-    replicas = tuple(
-        Replica(
-            name=_place(url) if len(urls) > 1 and url else "",
-            model=_chat(model, url, key, timeout),
-            options=_options,
-            breaker=Breaker(),
-            load=Load.of(url) if metrics and url else None,
-        )
-        for url in urls
-    )
-    return Tier(
-        name=name,
-        model=replicas[0].model,
+    return served_tier(
+        name,
+        base_url,
+        lambda url: _chat(model, url, key, timeout),
         price=price,
         context_window=context_window,
         max_concurrency=max_concurrency,
@@ -91,7 +70,7 @@ def openai_tier(
         patience=patience,
         max_wait=max_wait,
         max_retries=max_retries,
-        replicas=replicas,
+        metrics=metrics,
     )
 
 
@@ -108,89 +87,6 @@ def _chat(model: str, url: str | None, key: SecretStr, timeout: float) -> BaseCh
         max_retries=0,  # a try in there would hold no place, and be counted by nobody
         use_responses_api=False,
         stream_usage=True,
-        http_client=_limited_client(),
-        http_async_client=_client_per_loop(),
+        http_client=limited_client(),
+        http_async_client=client_per_loop(),
     )
-
-
-def _options(timeout: float) -> dict[str, Any]:
-    from openai import Timeout
-
-    return {"timeout": Timeout(timeout, connect=min(timeout, _CONNECT))}
-
-
-def _place(url: str) -> str:
-    """Host, port and path of a URL, without what may be secret in it."""
-    parts = urlsplit(url)
-    path = parts.path.rstrip("/").removesuffix("/v1")
-    return parts.netloc.rpartition("@")[2] + path
-
-
-def _limited_client() -> Any:
-    """An HTTP client whose read timeout holds for the answer as a whole.
-
-    httpx starts it anew with each piece, so that a server that sends a byte now and then is never given up.
-    """
-    from openai import DefaultHttpxClient
-
-    class Client(DefaultHttpxClient):
-        def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-            limit = (request.extensions.get("timeout") or {}).get("read")
-            response = super().send(request, stream=True, **options)
-            if stream:
-                return response
-            end = None if limit is None else time.monotonic() + limit
-            pieces = []
-            try:
-                for piece in response.iter_raw():
-                    pieces.append(piece)
-                    if end is not None and time.monotonic() > end:
-                        raise TimeoutError(f"the answer was not complete after {limit:.1f} s")
-            finally:
-                response.close()
-            return type(response)(
-                response.status_code,
-                headers=response.headers,
-                content=b"".join(pieces),
-                request=request,
-                extensions=response.extensions,
-                history=response.history,
-            )
-
-        def __del__(self) -> None:
-            with suppress(Exception):
-                self.close()
-
-    return Client()
-
-
-def _client_per_loop() -> Any:
-    """An HTTP client with connections of its own for each event loop.
-
-    A connection belongs to the loop that opened it. With one pool for all of them, the OpenAI client's
-    habit, the second `asyncio.run` of a program fails with 'Event loop is closed'.
-    """
-    from openai import DefaultAsyncHttpxClient
-
-    clients: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None]]] = {}
-
-    async def close_with(loop: asyncio.AbstractEventLoop, client: Any) -> AsyncGenerator[None]:
-        try:
-            yield  # until the loop, at its end, closes its generators
-        finally:
-            clients.pop(loop, None)
-            await client.aclose()
-
-    class Client(DefaultAsyncHttpxClient):
-        async def send(self, request: Any, **options: Any) -> Any:
-            loop = asyncio.get_running_loop()
-            if loop not in clients:
-                for old in [old for old in list(clients) if old.is_closed()]:
-                    clients.pop(old, None)
-                client = DefaultAsyncHttpxClient()
-                closing = close_with(loop, client)
-                clients[loop] = client, closing
-                await anext(closing)
-            return await clients[loop][0].send(request, **options)
-
-    return Client()

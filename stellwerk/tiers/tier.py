@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from stellwerk.tiers.dialect import phrased
 from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
 from stellwerk.tiers.drive import ago, go
 from stellwerk.tiers.gate import Gate
+from stellwerk.tiers.logprobs import summarise_logprobs
 from stellwerk.tiers.pool import Pool, prompt_key
 from stellwerk.tiers.rate import Rate
 from stellwerk.tiers.replica import Replica
@@ -114,6 +115,8 @@ class Request:
                 named = {"type": "function", "function": {"name": self.tool_choice}}
                 words = ("auto", "none", "required")
                 arguments["tool_choice"] = self.tool_choice if self.tool_choice in words else named
+        if self.logprobs:
+            arguments["logprobs"] = True
         return arguments
 
 
@@ -286,7 +289,10 @@ def _cut_off_or_raise(error: Exception) -> AIMessage:
 def _cut_off(completion: Any) -> AIMessage:
     # Where an answer to a schema runs into `max_tokens`, the OpenAI client raises; the error has the answer.
     choice, usage = completion.choices[0], completion.usage
-    message = AIMessage(choice.message.content or "", response_metadata={"finish_reason": "length"})
+    metadata: dict[str, Any] = {"finish_reason": "length"}
+    if (logprobs := getattr(choice, "logprobs", None)) is not None:
+        metadata["logprobs"] = logprobs.model_dump()
+    message = AIMessage(choice.message.content or "", response_metadata=metadata)
     if usage is not None:
         details = usage.prompt_tokens_details
         message.usage_metadata = UsageMetadata(
@@ -323,6 +329,11 @@ def _reply(answered: Answered) -> Reply:
         seconds=answered.seconds,
         finish=str(message.response_metadata.get("finish_reason") or "stop"),
         waited=answered.waited,
+        logprobs=_logprobs(message.response_metadata),
         replica=answered.replica,
         tries=answered.tries,
     )
+
+
+def _logprobs(metadata: Mapping[str, Any]) -> dict[str, float] | None:
+    return metadata.get("logprobs_summary") or summarise_logprobs(metadata.get("logprobs"))
