@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.worker import Brief, Check, Example, Finish, Schema, Worker
-from stellwerk.workers.tools import as_tools
+from stellwerk.workers.tools import as_tools, side_effects
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -112,16 +112,5 @@ def create_worker(
         max_tool_output=max_tool_output,
         tool_timeout=tool_timeout,
         parallel_tools=parallel_tools,
-        serial=_serial(name, serial, made),
+        serial=side_effects(name, serial, made),
     )
-
-
-def _serial(worker: str, names: Collection[str], tools: Sequence[BaseTool]) -> frozenset[str]:
-    there = [tool.name for tool in tools]
-    if isinstance(names, str) or (unknown := sorted(set(names) - set(there))):
-        wrong = names if isinstance(names, str) else unknown[0]
-        raise ConfigurationError(
-            f"worker {worker!r}: serial names {wrong!r}; give a list of names of its tools: "
-            f"{', '.join(there) or 'it has none'}"
-        )
-    return frozenset(names)
