@@ -1,12 +1,12 @@
-"""What a round of a tool loop costs by itself: a model and a tool that answer at once, beside LangGraph's agent.
+"""What a round of a tool loop costs by itself, with a model and a tool that answer at once.
 
     python -m benchmarks.tool_loop --rounds 10 --runs 7 --json tool_loop.json
 
-A round is one call of the model that asks for one tool, and the call of the tool. Stellwerk's worker runs beside
-LangGraph's `create_react_agent` (version 2, which sends each call to its tool node by itself, as Stellwerk does)
-and, where the package `langchain` is installed, its `create_agent`. Neither has Stellwerk's records, limits and
-checks. The arms take turns in one process, so a slow spell of the machine meets all of them; compare them by
-their ratios.
+A round is one call of the model that asks for one tool, and the call of the tool. Stellwerk's worker runs
+beside LangGraph's `create_react_agent` (version 2, which sends each call to its tool node by itself, as
+Stellwerk does) and, where the package `langchain` is installed, its `create_agent`. Neither has Stellwerk's
+records, limits and checks. The arms take turns in one process, so a slow spell of the machine meets all of
+them; compare them by their ratios.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, is_invalid_resume
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest, ToolInvocationError
 from langgraph.types import Command
@@ -91,9 +91,14 @@ class ToolStep(Runnable[ToolTask, Any]):
         """The record of a call that raised; what is not the model's business is raised on."""
         name = call["name"]
         match error:
-            # A tool that asks a person; of pydantic's errors, ToolNode passes on that of a person's answer.
-            case GraphBubbleUp() | ConfigurationError() | ValidationError():
+            case GraphBubbleUp() | ConfigurationError():  # the former is a tool that asks a person
                 raise error
+            # What a person answered does not fit what the tool wants. Which of the two it is depends on the
+            # version of ToolNode.
+            case ToolInvocationError(source=source) | (ValidationError() as source) if is_invalid_resume(
+                source
+            ):
+                raise source
             case ToolInvocationError():
                 problem, why = ToolProblem.ARGUMENTS, self._misfit(call, error.source)
             case ToolTimeoutError():
