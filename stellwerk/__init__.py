@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         summarise_worker,
         write_worker,
     )
+    from stellwerk.workers.mcp import mcp_tools
 
     __version__ = version("stellwerk")
 
@@ -109,6 +110,7 @@ __all__ = [
     "embedded_ladder",
     "extract_worker",
     "look_up_worker",
+    "mcp_tools",
     "openai_tier",
     "read_document",
     "summarise_worker",
@@ -153,6 +155,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "embedded_ladder": "tiers.embedded",
         "extract_worker": "workers.extract",
         "look_up_worker": "workers.look_up",
+        "mcp_tools": "workers.mcp",
         "openai_tier": "tiers.openai",
         "read_document": "document",
         "summarise_worker": "workers.text",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NotRequired, Protocol
 
 from typing_extensions import TypedDict
 
@@ -38,7 +38,11 @@ class Counterfactual(TypedDict):
 
 
 class LedgerRecord(TypedDict):
-    """What a run cost. Money in USD, times in seconds."""
+    """What a run cost. Money in USD, times in seconds.
+
+    `tools` counts calls of tools: `ok`, or by what was wrong (`ToolProblem`), and as `stopped_steps` and
+    `stopped_repeated` how often tools were taken from a model. It is there where a tool was called.
+    """
 
     total: Line
     by_tier: dict[str, Line]
@@ -50,6 +54,7 @@ class LedgerRecord(TypedDict):
     wall_seconds: float
     planning_seconds: float
     all_large: Counterfactual
+    tools: NotRequired[dict[str, int]]
 
 
 class Priced(Protocol):
@@ -98,7 +103,7 @@ def draw_up(
             reason = attempt["verdict"].get("reason", "rejected")
             rejected[reason] += 1
             rejected_by_worker.setdefault(worker, Counter())[reason] += 1
-    return LedgerRecord(
+    record = LedgerRecord(
         total=total,
         by_tier=by_tier,
         by_worker=by_worker,
@@ -110,6 +115,18 @@ def draw_up(
         planning_seconds=sum(call["seconds"] for call in own_calls if call["step"] == "plan"),
         all_large=_all_large(own_calls, results, by_tier.get(large), prices.get(large), large, prices),
     )
+    if tools := _tools(calls):
+        record["tools"] = tools
+    return record
+
+
+def _tools(calls: Iterable[Call]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for call in calls:
+        counts.update(use.get("problem", "error") if use["failed"] else "ok" for use in call.get("tools", ()))
+        if (stopped := call.get("stopped")) is not None:
+            counts[f"stopped_{stopped}"] += 1
+    return dict(sorted(counts.items()))
 
 
 def _line() -> Line:

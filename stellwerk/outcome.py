@@ -30,6 +30,18 @@ class Reason(StrEnum):
     STEPS = "steps"
 
 
+class ToolProblem(StrEnum):
+    """Why a call of a tool came to nothing, or tools were taken from a model."""
+
+    UNKNOWN = "unknown_tool"
+    ARGUMENTS = "arguments"
+    TOO_MANY = "too_many"
+    REPEATED = "repeated"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    OUTPUT = "output"
+
+
 class Usage(TypedDict):
     """Tokens of one call. `input` includes `cached`."""
 
@@ -41,8 +53,9 @@ class Usage(TypedDict):
 class ToolUse(TypedDict):
     """One call of a tool that a model asked for.
 
-    `output` is what the tool gave, or what was wrong. `characters` is there where the tool gave more than
-    the worker lets through: the number in all.
+    `output` is what the tool gave, or what was wrong, and `problem` of which kind that was, as a
+    `ToolProblem`. `characters` is there where the tool gave more than the worker lets through: the number
+    in all.
     """
 
     id: str
@@ -52,6 +65,7 @@ class ToolUse(TypedDict):
     failed: bool
     seconds: float
     characters: NotRequired[int]
+    problem: NotRequired[str]
 
 
 class Call(TypedDict):
@@ -59,6 +73,7 @@ class Call(TypedDict):
 
     `waited` is how long the call stood in the tier's queue, in seconds, which `seconds` leaves out; `replica`
     is the server that answered, where a tier has several; `logprobs` sums up the answer's log-probabilities.
+    `stopped` is there where the model asked for tools that it did not get any more: `steps` or `repeated`.
     """
 
     step: Literal["plan", "generate", "repair", "synthesize"]
@@ -68,6 +83,7 @@ class Call(TypedDict):
     seconds: float
     error: NotRequired[str]
     tools: NotRequired[list[ToolUse]]
+    stopped: NotRequired[str]
     waited: NotRequired[float]
     replica: NotRequired[str]
     logprobs: NotRequired[dict[str, float]]

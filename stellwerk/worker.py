@@ -81,6 +81,9 @@ class Worker:
     tools: tuple[BaseTool, ...] = ()
     max_tool_rounds: int = 5
     max_tool_output: int = 8_000
+    tool_timeout: float | None = 30.0
+    parallel_tools: bool | None = None
+    serial: frozenset[str] = frozenset()
 
     @cached_property
     def schema(self) -> Schema:
@@ -109,6 +112,7 @@ class Worker:
         ]
         if self.tools:
             shape += [self.tool_schemas, self.max_tool_rounds, self.max_tool_output]
+            shape += [self.tool_timeout, self.parallel_tools, sorted(self.serial)]
         content = json.dumps(shape, sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 

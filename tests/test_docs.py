@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import typer
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 
 import stellwerk
 from stellwerk.cli import app
@@ -35,6 +35,14 @@ ANSWERS: Mapping[str, object] = {
         "expectation": "more revenue",
         "quote": "It expects revenue between EUR 50 million and EUR 52 million",
     },
+    "Offer": {"euros": 349.0, "pieces": 12},
+    "Paid": {"done": True},
+}
+# What it asks its tools first, by their names.
+ASKED: Mapping[str, dict[str, Any]] = {
+    "price": {"product": "desk"},
+    "stock": {"product": "desk"},
+    "pay": {"euros": 120},
 }
 TEXT = "The operating profit was 6,205 thousand euros."
 
@@ -68,8 +76,12 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def answer(tier: Tier, request: Request) -> Reply:
         text = json.dumps(ANSWERS[request.schema["title"]]) if request.schema else TEXT
+        message = AIMessage(text)
+        if request.tools and not any(isinstance(each, ToolMessage) for each in request.messages):
+            names = [tool["function"]["name"] for tool in request.tools]
+            message.tool_calls = [ToolCall(name=name, args=ASKED[name], id=name) for name in names]
         return Reply(
-            message=AIMessage(text),
+            message=message,
             text=text,
             usage={"input": 100, "cached": 0, "output": 10},
             seconds=0.5,
@@ -114,6 +126,16 @@ def test_the_example_answers_both_questions(
         "5.0327 percent",
         "qwen2.5-coder-1.5b: 1 calls, 10 tokens written, 0.000003 USD",
         "smollm2-135m: 2 calls, 20 tokens written, 0.000001 USD",
+    ]
+
+
+@pytest.mark.usefixtures("scripted")
+def test_the_example_of_tools_answers_from_what_they_gave(capsys: pytest.CaptureFixture[str]) -> None:
+    execute((ROOT / "examples" / "tools.py").read_text(encoding="utf-8"))
+    assert capsys.readouterr().out.splitlines() == [
+        "{'accepted': True} {'euros': 349.0, 'pieces': 12}",
+        "price({'product': 'desk'}) gave 349.0",
+        "stock({'product': 'desk'}) gave 12",
     ]
 
 

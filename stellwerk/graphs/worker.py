@@ -1,4 +1,4 @@
-"""The worker graph: generate → verify → repair once."""
+"""The worker graph: generate → verify → repair once; with tools, generate ⇄ tools → verify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from stellwerk.nodes.generate import generate_step, repair_step
-from stellwerk.nodes.state import WorkerInput, WorkerOutput, WorkerState
+from stellwerk.nodes.state import ToolWorkerState, WorkerInput, WorkerOutput, WorkerState
+from stellwerk.nodes.tool_loop import tool_loop_step
+from stellwerk.nodes.tool_step import ToolStep
 from stellwerk.nodes.tracing import Tracer
 from stellwerk.nodes.verify import verify_step
 from stellwerk.tiers.ladder import Ladder
@@ -32,11 +34,17 @@ def create_worker_graph(worker: Worker, ladder: Ladder, *, traces: TraceSink | N
     # No context_schema, although the brief may come as context: a server passes {} to a graph that runs
     # alone, and LangGraph would make a Brief of it.
     tracer = Tracer(traces, {worker.name: worker}, ladder) if traces is not None else None
-    graph: WorkerGraph = StateGraph(WorkerState, input_schema=WorkerInput, output_schema=WorkerOutput)
-    graph.add_node("generate", generate_step(worker, ladder))
+    state = ToolWorkerState if worker.tools else WorkerState
+    graph: WorkerGraph = StateGraph(state, input_schema=WorkerInput, output_schema=WorkerOutput)
+    if worker.tools:
+        onwards = ("tools", "generate", "verify")
+        graph.add_node("generate", tool_loop_step(worker, ladder), destinations=onwards)
+        graph.add_node("tools", ToolStep(worker), destinations=("generate", "tools"))
+    else:
+        graph.add_node("generate", generate_step(worker, ladder))
+        graph.add_edge("generate", "verify")
     graph.add_node("verify", verify_step(worker, tracer), destinations=("repair", END))
     graph.add_node("repair", repair_step(worker, ladder))
     graph.add_edge(START, "generate")
-    graph.add_edge("generate", "verify")
     graph.add_edge("repair", "verify")
     return graph

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
-from dataclasses import replace
-from typing import Any, Literal
-
-from langchain_core.messages import HumanMessage
+from typing import Literal
 
 from stellwerk.errors import ContextOverflowError, TierError, TierTimeoutError, TierUnavailableError
 from stellwerk.nodes.billing import bill, bill_error
 from stellwerk.nodes.brief import brief_of
 from stellwerk.nodes.prompts import repair_messages, worker_messages
-from stellwerk.nodes.recorded import RecordedAsk
 from stellwerk.nodes.state import Draft, WorkerState
-from stellwerk.nodes.step import Ask, Step, Work, Working
+from stellwerk.nodes.step import Ask, Asking, Step
 from stellwerk.nodes.terms import waiting
-from stellwerk.nodes.tools import asks_for_tools, exchange, exchanges, repeats, use_tools
+from stellwerk.nodes.tools import exchanges
 from stellwerk.outcome import Call, Reason, Usage
 from stellwerk.tiers.ladder import Ladder
-from stellwerk.tiers.tier import Reply, Request, Tier
+from stellwerk.tiers.tier import Reply, Request
 from stellwerk.worker import Brief, Worker
-
-FINAL = "Now give the final answer to the job.\nAnswer:"
 
 
 def generate_step(worker: Worker, ladder: Ladder) -> Step:
     """The first node of a worker."""
 
-    def core(state: WorkerState) -> Working:
+    def core(state: WorkerState) -> Asking:
         return (yield from _draft(worker, ladder, state, "generate"))
 
     return Step("generate", core)
@@ -38,15 +31,13 @@ def generate_step(worker: Worker, ladder: Ladder) -> Step:
 def repair_step(worker: Worker, ladder: Ladder) -> Step:
     """The node that asks once more, with the error."""
 
-    def core(state: WorkerState) -> Working:
+    def core(state: WorkerState) -> Asking:
         return (yield from _draft(worker, ladder, state, "repair"))
 
     return Step("repair", core)
 
 
-def _draft(
-    worker: Worker, ladder: Ladder, state: WorkerState, step: Literal["generate", "repair"]
-) -> Working:
+def _draft(worker: Worker, ladder: Ladder, state: WorkerState, step: Literal["generate", "repair"]) -> Asking:
     brief = brief_of(state)
     tier = ladder.tier(state.get("tier") or ladder.smallest.name)
     if step == "repair":
@@ -63,20 +54,25 @@ def _draft(
         **waiting(state, tier, calls),
     )
     try:
-        if worker.tools and step == "generate":
-            reply = yield from _with_tools(worker, tier, request, calls, brief)
-        else:
-            reply = yield from _billed(worker, step, Ask(tier, request), calls, brief)
+        reply = yield from billed(worker, step, Ask(tier, request), calls, brief)
     except TierError as error:
-        reason = _reason(error)
-        detail = str(error)
+        draft = no_draft(error)
         if step == "repair":  # what was wrong with the answer stays the reason for its rejection
-            reason, detail = Reason(state["verdict"]["reason"]), state["verdict"].get("detail", "")
-        # Its value: a checkpoint holds plain JSON, and LangGraph is about to refuse types it does not know.
-        draft = Draft(text="", finish="error", reason=reason.value, detail=detail)
+            draft["reason"], draft["detail"] = state["verdict"]["reason"], state["verdict"].get("detail", "")
     else:
-        draft = Draft(text=reply.text, finish=reply.finish, reason="", detail="")
+        draft = as_draft(reply)
     return {"tier": tier.name, "draft": draft, "calls": calls}
+
+
+def as_draft(reply: Reply) -> Draft:
+    """An answer that is to be checked."""
+    return Draft(text=reply.text, finish=reply.finish, reason="", detail="")
+
+
+def no_draft(error: TierError) -> Draft:
+    """The draft where a tier gave no answer."""
+    # Its value: a checkpoint holds plain JSON, and LangGraph is about to refuse types it does not know.
+    return Draft(text="", finish="error", reason=_reason(error).value, detail=str(error))
 
 
 def _reason(error: TierError) -> Reason:
@@ -91,13 +87,13 @@ def _reason(error: TierError) -> Reason:
             return Reason.TIER
 
 
-def _billed(
+def billed(
     worker: Worker,
     step: Literal["generate", "repair"],
-    ask: Ask | RecordedAsk,
+    ask: Ask,
     calls: list[Call],
     brief: Brief,
-) -> Generator[Work, Any, Reply]:
+) -> Generator[Ask, Reply, Reply]:
     """The reply to a call, which is added to the calls of the attempt."""
     if brief.exchange is not None:
         brief.exchange.messages, brief.exchange.answer = ask.request.messages, None
@@ -105,7 +101,7 @@ def _billed(
     call = Call(step=step, owner=worker.name, tier=ask.tier.name, usage=usage, seconds=0.0)
     calls.append(call)
     try:
-        reply: Reply = yield ask
+        reply = yield ask
     except TierError as error:
         bill_error(calls, error, ask.request)
         raise
@@ -113,40 +109,3 @@ def _billed(
     if brief.exchange is not None:
         brief.exchange.answer = reply.text
     return reply
-
-
-def _with_tools(
-    worker: Worker, tier: Tier, request: Request, calls: list[Call], brief: Brief
-) -> Generator[Work, Any, Reply]:
-    """The reply of a model that may call tools first.
-
-    While it may, it is not held to the schema: under a grammar llama.cpp can write no tool call.
-    """
-    messages = [*request.messages]
-    for turn in range(worker.max_tool_rounds):
-        open_request = replace(request, messages=[*messages], schema=None, tools=worker.tool_schemas)
-        reply = yield from _billed(worker, "generate", RecordedAsk(tier, open_request), calls, brief)
-        asking = asks_for_tools(worker, reply.message)
-        if asking is None:
-            if _is_final(worker, reply):
-                return reply
-            if reply.text.strip():
-                messages += [reply.message, HumanMessage(FINAL)]
-            break
-        if asking is not reply.message and repeats(asking, calls):
-            break  # a model that writes its calls as text rarely sees that it has had the results
-        calls[-1]["tools"] = used = yield from use_tools(worker, asking, turn)
-        messages += exchange(asking, used)
-    final = RecordedAsk(tier, replace(request, messages=messages))
-    return (yield from _billed(worker, "generate", final, calls, brief))
-
-
-def _is_final(worker: Worker, reply: Reply) -> bool:
-    """Whether an answer that was not held to the schema follows it anyway."""
-    if worker.narrow or reply.finish == "length":  # only the tier can hold an answer to a narrower schema
-        return False
-    try:
-        worker.output.model_validate(json.loads(reply.text))
-    except (ValueError, RecursionError):
-        return False
-    return True

@@ -1,15 +1,15 @@
 """What flows through the graphs. All of it is JSON, but for `messages`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, ToolCall
 from langgraph.channels import EphemeralValue
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from stellwerk.document import Document
 from stellwerk.ledger import LedgerRecord
-from stellwerk.outcome import Attempt, Call, DecisionRecord, SubtaskResult, Verdict
+from stellwerk.outcome import Attempt, Call, DecisionRecord, SubtaskResult, ToolUse, Verdict
 
 
 class Terms(TypedDict):
@@ -41,6 +41,34 @@ class WorkerState(WorkerInput, WorkerOutput, total=False):
 
     draft: "Draft"
     terms: Terms
+
+
+def add_uses(uses: dict[str, ToolUse], more: dict[str, ToolUse] | None) -> dict[str, ToolUse]:
+    """Results of tool calls that are made at once; None forgets them."""
+    return {} if more is None else {**uses, **more}
+
+
+class ToolWorkerState(WorkerState, total=False):
+    """A worker with tools at work.
+
+    `asked` holds the replies of the model that were not its last word, as JSON: one for each call in
+    `calls`, None for one that is not shown again. `wanted` is what becomes of each call of the last reply:
+    why it is not made, or None; `uses` are the results of those that are made, by their number. `again`
+    lasts for one step, so that what a run left behind that broke off is never taken for part of the next.
+    """
+
+    asked: list[dict[str, Any] | None]
+    wanted: list[ToolUse | None]
+    uses: Annotated[dict[str, ToolUse], add_uses]
+    again: Annotated[Literal["tools", "answer"], EphemeralValue(str, guard=False)]
+
+
+class ToolTask(TypedDict):
+    """One call of a tool, and those that are to be made after it, each with its number in the reply."""
+
+    call: ToolCall
+    number: int
+    then: list[tuple[int, ToolCall]]
 
 
 class Draft(TypedDict):

@@ -1,20 +1,22 @@
-"""Tools: what a model may look up or do before it answers."""
+"""Tools: what a model wants called, and how it is told what came of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable
-from typing import Any
+from collections.abc import Generator, Iterable, Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
+from langgraph.types import Send
 
-from stellwerk.nodes.recorded import RecordedUse, failed
-from stellwerk.nodes.step import Work
+from stellwerk.nodes.state import ToolTask
 from stellwerk.nodes.written_calls import written_calls
-from stellwerk.outcome import Call, ToolUse
+from stellwerk.outcome import Call, ToolProblem, ToolUse
 from stellwerk.worker import Worker
 
 MOST_AT_ONCE = 16  # tool calls in one reply; a reply that asks for more is a runaway
+_MOST_SAID_OF_ERROR = 1_000  # characters
+
+NumberedCall = tuple[int, ToolCall]
 
 
 def asks_for_tools(worker: Worker, message: AIMessage) -> AIMessage | None:
@@ -25,32 +27,84 @@ def asks_for_tools(worker: Worker, message: AIMessage) -> AIMessage | None:
     return AIMessage("", tool_calls=written) if written else None
 
 
-def repeats(message: AIMessage, calls: Iterable[Call]) -> bool:
-    """Whether all that a reply asks for was asked for before in the attempt."""
-    made = [(use["name"], use["args"]) for call in calls for use in call.get("tools", ())]
-    return all((call["name"], call["args"]) in made for call in message.tool_calls)
+def repeats(worker: Worker, call: ToolCall, calls: Iterable[Call]) -> bool:
+    """Whether a call was made before in the attempt, and would only give the same again.
+
+    What failed may be tried once more, unless it had side effects that may still come. What was read before
+    a tool with side effects was called may be read again.
+    """
+    name, before = call["name"], 0
+    for use in reversed([use for made in calls for use in made.get("tools", ())]):
+        if (use["name"], use["args"]) == (name, call["args"]):
+            if not use["failed"]:
+                return True
+            if name in worker.serial and use.get("problem") == ToolProblem.TIMEOUT:
+                return True
+            before += 1
+        if use["name"] in worker.serial and name not in worker.serial:
+            break
+    return before > 1
 
 
-def use_tools(worker: Worker, message: AIMessage, turn: int) -> Generator[Work, Any, list[ToolUse]]:
-    """Make the tool calls of a reply, one after the other: each may have side effects on the next."""
-    used: list[ToolUse] = []
-    tools = {tool.name: tool for tool in worker.tools}
-    for call, wrong in _calls(message, turn):
-        name = call["name"]
+def was_told(calls: Iterable[Call]) -> bool:
+    """Whether the model was told that it repeats itself."""
+    problems = (use.get("problem") for call in calls for use in call.get("tools", ()))
+    return ToolProblem.REPEATED in problems
+
+
+def plan_calls(
+    worker: Worker, message: AIMessage, calls: Sequence[Call]
+) -> tuple[list[ToolUse | None], list[NumberedCall]]:
+    """What becomes of each call of a reply: why it is not made, or None; and the calls to make."""
+    known = {tool.name for tool in worker.tools}
+    refused: list[ToolUse | None] = []
+    made: list[NumberedCall] = []
+    for number, (call, wrong) in enumerate(_calls(message, len(calls) - 1)):
+        name, use = call["name"], None
         if wrong:
-            used.append(failed(call, wrong))
-        elif name not in tools:
-            used.append(failed(call, f"there is no tool {name[:64]!r}; the tools are: {', '.join(tools)}"))
-        elif len(used) >= MOST_AT_ONCE:
+            use = failed(call, wrong, ToolProblem.ARGUMENTS)
+        elif name not in known:
+            there = ", ".join(tool.name for tool in worker.tools)
+            why = f"there is no tool {name[:64]!r}; the tools are: {there}"
+            use = failed(call, why, ToolProblem.UNKNOWN)
+        elif number >= MOST_AT_ONCE:
             why = f"no more than {MOST_AT_ONCE} calls are made at once; ask again for what is still needed"
-            used.append(failed(call, why))
+            use = failed(call, why, ToolProblem.TOO_MANY)
+        elif repeats(worker, call, calls):
+            why = f"{name} was called with these arguments before, and its output stands above; use that"
+            use = failed(call, why, ToolProblem.REPEATED)
         else:
-            used.append((yield RecordedUse(tools[name], call, worker.max_tool_output)))
-    return used
+            made.append((number, call))
+        refused.append(use)
+    return refused, made
+
+
+def send_calls(worker: Worker, made: Sequence[NumberedCall], *, native: bool) -> list[Send]:
+    """The calls of a reply on their way to the tools: all at once, or one after the other.
+
+    Args:
+        worker: says which tools have side effects, and whether its model's calls may run side by side.
+        made: the calls.
+        native: whether the server had them parsed, and not this process.
+    """
+    together = native if worker.parallel_tools is None else worker.parallel_tools
+    if together and not any(call["name"] in worker.serial for _, call in made):
+        return [_send(number, call, ()) for number, call in made]
+    return [_send(*made[0], made[1:])]
+
+
+def next_call(then: Sequence[tuple[int, ToolCall]]) -> Send | None:
+    """The next of calls that are made one after the other."""
+    return _send(*then[0], then[1:]) if then else None
+
+
+def _send(number: int, call: ToolCall, then: Sequence[NumberedCall]) -> Send:
+    return Send("tools", ToolTask(call=call, number=number, then=list(then)))
 
 
 def exchange(message: AIMessage, used: Iterable[ToolUse]) -> list[BaseMessage]:
     """A reply that asked for tools, and what they gave, as the model is shown both."""
+    used = list(used)
     calls = [ToolCall(name=use["name"], args=use["args"], id=use["id"]) for use in used]
     # As the calls were made, not as they were written: servers refuse a history with arguments that are no
     # JSON or a call without an id.
@@ -63,6 +117,40 @@ def exchanges(calls: Iterable[Call]) -> list[BaseMessage]:
     return [
         message for call in calls if (used := call.get("tools")) for message in exchange(AIMessage(""), used)
     ]
+
+
+def failed(call: ToolCall, why: str, problem: ToolProblem, seconds: float = 0.0) -> ToolUse:
+    """The record of a call that came to nothing; `why` is for the model."""
+    use = _use(call, why[:_MOST_SAID_OF_ERROR], True, seconds)
+    use["problem"] = problem.value
+    return use
+
+
+def as_output(call: ToolCall, message: ToolMessage, limit: int, seconds: float) -> ToolUse:
+    """The record of a call that gave something, of which `limit` characters are kept."""
+    text = message.text
+    use = _use(call, text[:limit], message.status == "error", seconds)
+    if use["failed"]:
+        use["problem"] = ToolProblem.ERROR.value
+    if len(text) > limit:
+        use["characters"] = len(text)
+    return use
+
+
+def _use(call: ToolCall, output: str, has_failed: bool, seconds: float) -> ToolUse:
+    return ToolUse(
+        id=call["id"] or "",
+        name=call["name"],
+        args=call["args"],
+        output=_clean(output),
+        failed=has_failed,
+        seconds=seconds,
+    )
+
+
+def _clean(text: str) -> str:
+    # A lone surrogate is a str that no checkpoint and no server takes.
+    return text.encode(errors="replace").decode()
 
 
 def _shown(use: ToolUse) -> ToolMessage:
@@ -80,15 +168,19 @@ def _shown(use: ToolUse) -> ToolMessage:
 def _calls(message: AIMessage, turn: int) -> Generator[tuple[ToolCall, str | None], None, None]:
     """The calls of a reply, each with what is wrong with it, if anything."""
     for number, call in enumerate(message.tool_calls):
-        name, wrong = call["name"], None
+        name, wrong = _clean(call["name"]), None
         args = call["args"]
         try:
             json.dumps(args, allow_nan=False, ensure_ascii=False).encode()
         except ValueError as error:  # NaN, a lone surrogate: no checkpoint and no server takes them
             args, wrong = {}, f"the arguments of {name} are not JSON ({error}); send them as a JSON object"
-        yield ToolCall(name=name, args=args, id=call["id"] or f"call_{turn}_{number}"), wrong
+        yield _call(name, args, call["id"], turn, number), wrong
     for number, bad in enumerate(message.invalid_tool_calls, len(message.tool_calls)):
-        name = bad["name"] or ""
-        said = (bad["args"] or "")[:200].encode(errors="replace").decode()
+        name = _clean(bad["name"] or "")
+        said = _clean((bad["args"] or "")[:200])
         wrong = f"the arguments of {name or 'the call'} are not JSON: {said!r}; send one JSON object"
-        yield ToolCall(name=name, args={}, id=bad["id"] or f"call_{turn}_{number}"), wrong
+        yield _call(name, {}, bad["id"], turn, number), wrong
+
+
+def _call(name: str, args: dict[str, object], id: str | None, turn: int, number: int) -> ToolCall:
+    return ToolCall(name=name, args=args, id=_clean(id or f"call_{turn}_{number}"), type="tool_call")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.worker import Brief, Check, Example, Finish, Schema, Worker
-from stellwerk.workers.tools import as_tools
+from stellwerk.workers.tools import as_tools, side_effects
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -32,6 +32,9 @@ def create_worker(
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     max_tool_rounds: int = 5,
     max_tool_output: int = 8_000,
+    tool_timeout: float | None = 30.0,
+    parallel_tools: bool | None = None,
+    serial: Collection[str] = (),
 ) -> Worker:
     """Specify a worker: what to ask, what an answer looks like, how it is checked.
 
@@ -57,6 +60,12 @@ def create_worker(
             docstring. What they give counts as a source that checks accept.
         max_tool_rounds: how often the model may ask for tools, each time for one or several.
         max_tool_output: characters of a tool's output that the model is shown.
+        tool_timeout: seconds for one call of a tool, None for no limit. An async tool is cancelled then, and
+            a sync one goes on in its thread, unheard; the model is told.
+        parallel_tools: whether the calls of one reply are made at once. If None, they are where the model's
+            server has parsed them, and those written as text are made one after the other.
+        serial: names of tools with side effects. Where a reply asks for one, its calls are made one after
+            the other; what was read before such a call may be read again after it.
 
     Raises:
         ConfigurationError: if the name, the prompt, an example, a tool or a limit is unusable.
@@ -70,6 +79,11 @@ def create_worker(
     for limit, value in (("max_tool_rounds", max_tool_rounds), ("max_tool_output", max_tool_output)):
         if value < 1:
             raise ConfigurationError(f"worker {name!r}: {limit} is {value}; it must be at least 1")
+    if tool_timeout is not None and not tool_timeout > 0:
+        raise ConfigurationError(
+            f"worker {name!r}: tool_timeout is {tool_timeout}; give seconds above 0, or None for no limit"
+        )
+    made = as_tools(name, tools)
     solved = []
     for example in examples:
         solved.append(
@@ -93,7 +107,10 @@ def create_worker(
         claims=claims,
         repairs=repairs,
         max_tokens=max_tokens,
-        tools=as_tools(name, tools),
+        tools=made,
         max_tool_rounds=max_tool_rounds,
         max_tool_output=max_tool_output,
+        tool_timeout=tool_timeout,
+        parallel_tools=parallel_tools,
+        serial=side_effects(name, serial, made),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from langchain_core.tools import BaseTool, InjectedToolCallId
@@ -55,7 +55,31 @@ def _as_tool(worker: str, one: BaseTool | Callable[..., Any]) -> BaseTool:
             f"worker {worker!r}: tool {tool.name!r} wants {', '.join(injected)} injected, and a worker has "
             "nothing to inject; leave it out, or give it a default"
         )
+    if "runtime" in schema["function"].get("parameters", {}).get("properties", {}):
+        raise ConfigurationError(
+            f"worker {worker!r}: tool {tool.name!r} has an argument named 'runtime', which LangGraph fills "
+            "by itself and not from the model's call; rename the argument"
+        )
     return tool
+
+
+def side_effects(worker: str, declared: Collection[str], tools: Iterable[BaseTool]) -> frozenset[str]:
+    """Names of the tools that have side effects: those declared, and those whose MCP server says so.
+
+    Raises:
+        ConfigurationError: if a name is that of no tool.
+    """
+    tools = list(tools)
+    there = [tool.name for tool in tools]
+    wrong = [declared] if isinstance(declared, str) else sorted(set(declared) - set(there))
+    if wrong:
+        raise ConfigurationError(
+            f"worker {worker!r}: serial names {wrong[0]!r}; give a list of names of its tools: "
+            f"{', '.join(there) or 'it has none'}"
+        )
+    # What a server says of itself is not to be trusted, but to believe this only makes calls slower.
+    said = {tool.name for tool in tools if (tool.metadata or {}).get("readOnlyHint") is False}
+    return frozenset({*declared, *said})
 
 
 def _injected(tool: BaseTool, schema: dict[str, Any]) -> list[str]:

@@ -58,6 +58,37 @@ def test_a_worker_alone_is_drawn_whole() -> None:
     }
 
 
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def test_a_worker_with_tools_is_drawn_with_its_loop() -> None:
+    loop = {
+        (START, "generate"),
+        ("generate", "tools"),
+        ("tools", "generate"),
+        ("generate", "generate"),  # the answer is asked for under the schema
+        ("tools", "tools"),  # calls that are made one after the other
+        ("generate", "verify"),
+        ("verify", "repair"),
+        ("repair", "verify"),
+        ("verify", END),
+    }
+    specialist = worker("convert", tools=[add])
+    alone = create_worker_graph(specialist, ladder(not_asked)).compile().get_graph(xray=True)
+    assert drawn(alone) == loop
+    whole = create_orchestrator([specialist], ladder(not_asked)).compile().get_graph(xray=True)
+    place = "execute:convert:"
+    inside = {
+        (source.removeprefix(place), target.removeprefix(place))
+        for source, target in drawn(whole)
+        if source.startswith(place) and target.startswith(place)
+    }
+    assert inside == loop
+    assert alone.draw_mermaid()
+
+
 def test_each_worker_can_be_found_as_a_subgraph() -> None:
     graph = create_orchestrator([worker(name) for name in WORKERS], ladder(not_asked)).compile()
     assert {name for name, _ in graph.get_subgraphs(recurse=True)} == {

@@ -122,7 +122,7 @@ def test_two_tools_in_one_turn_are_called_in_their_order(sync: bool) -> None:
         return "two"
 
     model = Scripted(reply=in_turn(wants(("first", {}), ("second", {})), GOOD))
-    output = attempt(using(first, second), model, sync=sync)
+    output = attempt(using(first, second, parallel_tools=False), model, sync=sync)
     assert seen == ["first", "second"]
     assert said(model) == ["one", "two"]
     assert len(output["calls"]) == 2
@@ -423,7 +423,8 @@ def test_a_tool_may_ask_a_person_and_nothing_finished_is_done_again(sync: bool) 
             GOOD,
         )
     )
-    graph = create_orchestrator([using(note, approve)], ladder(model), synthesizer="join").compile(
+    ordered = using(note, approve, parallel_tools=False)
+    graph = create_orchestrator([ordered], ladder(model), synthesizer="join").compile(
         checkpointer=InMemorySaver()
     )
     asked = run(graph, {"task": "Do it", "plan": plan(a="")}, THREAD, sync=sync)

@@ -86,6 +86,11 @@ def opaque(a: Callable[[], int]) -> int:
     return a()
 
 
+def film(runtime: int) -> str:
+    """Find a film."""
+    return f"{runtime} minutes"
+
+
 def state(a: int, whole: Annotated[dict[str, Any], InjectedToolArg]) -> int:
     """Use the state."""
     return a
@@ -101,9 +106,10 @@ def state(a: int, whole: Annotated[dict[str, Any], InjectedToolArg]) -> int:
         ([opaque], "'opaque' cannot be made a tool"),
         ([partial(add, 1)], "cannot be made a tool"),
         ([tool("add numbers")(add)], "tool name 'add numbers' is not usable; use at most 64 of"),
+        ([film], "tool 'film' has an argument named 'runtime', which LangGraph fills by itself"),
         ([state], "tool 'state' wants whole injected, and a worker has nothing to inject"),
     ],
-    ids=["twice", "number", "text", "undocumented", "no JSON", "partial", "name", "injected"],
+    ids=["twice", "number", "text", "undocumented", "no JSON", "partial", "name", "runtime", "injected"],
 )
 def test_an_unusable_tool_is_refused(tools: list[Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):

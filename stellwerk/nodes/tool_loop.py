@@ -1,0 +1,158 @@
+"""Generate, in a worker with tools: one call of the model, and where the run goes from there.
+
+While the model may call tools it is not held to the schema: under a grammar llama.cpp can write no tool
+call. What it wants called goes to the tools, each call by itself, and the results come back here; its
+answer goes to be verified, or is asked for once more under the schema. So every call of the model is a
+step of its own, which a resumed run does not repeat.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    message_to_dict,
+    messages_from_dict,
+)
+from langgraph.types import Command
+
+from stellwerk.errors import TierError
+from stellwerk.nodes.brief import brief_of
+from stellwerk.nodes.generate import as_draft, billed, no_draft
+from stellwerk.nodes.prompts import worker_messages
+from stellwerk.nodes.state import ToolWorkerState
+from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.terms import waiting
+from stellwerk.nodes.tools import (
+    asks_for_tools,
+    exchange,
+    plan_calls,
+    send_calls,
+    was_told,
+)
+from stellwerk.outcome import Call, Reason, ToolProblem
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.tiers.tier import Reply, Request
+from stellwerk.worker import Worker
+
+FINAL = "Now give the final answer to the job.\nAnswer:"
+
+Asked = list[dict[str, Any] | None]
+
+
+def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
+    """The first node of a worker with tools, to which the run comes back after each round of calls."""
+
+    def core(state: ToolWorkerState) -> Asking:
+        brief = brief_of(state)
+        tier = ladder.tier(state.get("tier") or ladder.smallest.name)
+        calls, asked = _so_far(worker, state)
+        messages = [*worker_messages(worker, brief), *_conversation(calls, asked)]
+        request = Request(
+            messages=messages,
+            schema=worker.schema_for(brief),
+            max_tokens=worker.max_tokens,
+            **waiting(state, tier, calls),
+        )
+        is_open = state.get("again") != "answer" and _rounds(calls) < worker.max_tool_rounds
+        if is_open:
+            request = replace(request, schema=None, tools=worker.tool_schemas)
+        try:
+            reply = yield from billed(worker, "generate", Ask(tier, request), calls, brief)
+        except TierError as error:
+            draft = no_draft(error)
+        else:
+            if is_open and not _is_final(worker, reply):
+                return _onwards(worker, tier.name, reply, calls, asked)
+            draft = as_draft(reply)
+        return Command(update={"tier": tier.name, "draft": draft, "calls": calls}, goto="verify")
+
+    return Step("generate", core)
+
+
+def _so_far(worker: Worker, state: ToolWorkerState) -> tuple[list[Call], Asked]:
+    """The calls and replies of this attempt, the results of the last round of tools included."""
+    if "again" not in state:  # the attempt begins; what is in the state is from another
+        return [], []
+    calls = [*state["calls"]]
+    if state["again"] == "tools":
+        uses = state.get("uses", {})
+        used = [refused or uses[str(number)] for number, refused in enumerate(state["wanted"])]
+        calls[-1] = {**calls[-1], "tools": used}
+        if _rounds(calls) >= worker.max_tool_rounds:
+            calls[-1]["stopped"] = Reason.STEPS.value
+    return calls, [*state["asked"]]
+
+
+def _rounds(calls: Sequence[Call]) -> int:
+    return sum("tools" in call for call in calls)
+
+
+def _conversation(calls: Sequence[Call], asked: Asked) -> list[BaseMessage]:
+    messages: list[BaseMessage] = []
+    answered = [call for call in calls if "error" not in call]  # others were lost at a server that failed
+    for call, stored in zip(answered, asked, strict=True):
+        if stored is not None:
+            (message,) = messages_from_dict([stored])
+            assert isinstance(message, AIMessage)
+            used = call.get("tools")
+            messages += exchange(message, used) if used else [message, HumanMessage(FINAL)]
+    return messages
+
+
+def _onwards(worker: Worker, tier: str, reply: Reply, calls: list[Call], asked: Asked) -> Command[Any]:
+    """Where a reply leads that is not the last word: to the tools, or to the answer under the schema."""
+    asking = asks_for_tools(worker, reply.message)
+    if asking is None:
+        shown = _stored(reply.message) if reply.text.strip() else None
+        return _again(tier, calls, [*asked, shown], "answer")
+    native = asking is reply.message
+    refused, made = plan_calls(worker, asking, calls)
+    if all(use is not None and use.get("problem") == ToolProblem.REPEATED for use in refused) and (
+        # A model that writes its calls as text rarely sees that it has had the results.
+        was_told(calls) or not native
+    ):
+        calls[-1]["stopped"] = ToolProblem.REPEATED.value
+        return _again(tier, calls, [*asked, None], "answer")
+    update = {
+        "tier": tier,
+        "calls": calls,
+        "asked": [*asked, _stored(asking)],
+        "wanted": refused,
+        "uses": None,
+    }
+    if made:
+        return Command(update=update, goto=send_calls(worker, made, native=native))
+    return Command(update={**update, "again": "tools"}, goto="generate")
+
+
+def _again(tier: str, calls: list[Call], asked: Asked, why: Literal["answer"]) -> Command[Any]:
+    return Command(update={"tier": tier, "calls": calls, "asked": asked, "again": why}, goto="generate")
+
+
+def _stored(message: AIMessage) -> dict[str, Any]:
+    """A reply as JSON; its calls are in the record of the call, with what came of them."""
+    bare = message.model_copy(update={"tool_calls": [], "invalid_tool_calls": []})
+    text = json.dumps(message_to_dict(bare), ensure_ascii=False, default=str)
+    # Neither a lone surrogate nor NaN can be in a checkpoint that is JSON.
+    stored: dict[str, Any] = json.loads(text.encode(errors="replace"), parse_constant=lambda name: None)
+    return stored
+
+
+def _is_final(worker: Worker, reply: Reply) -> bool:
+    """Whether an answer that was not held to the schema follows it anyway."""
+    if asks_for_tools(worker, reply.message):
+        return False
+    if worker.narrow or reply.finish == "length":  # only the tier can hold an answer to a narrower schema
+        return False
+    try:
+        worker.output.model_validate(json.loads(reply.text))
+    except (ValueError, RecursionError):
+        return False
+    return True
