@@ -65,10 +65,10 @@ def run(
         settings = settings_of(database)
 
         from stellwerk.cli.session import check_models, new_thread
-        from stellwerk.graphs.default import default_workers
+        from stellwerk.graphs.default import configured_workers
 
         if plan is not None:
-            plan.check_workers([worker.name for worker in default_workers()])
+            plan.check_workers([worker.name for worker in configured_workers(settings)])
         check_models(settings)
         thread = _thread(thread or new_thread())
         given: dict[str, Any] = {"task": task}
