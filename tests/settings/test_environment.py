@@ -44,7 +44,7 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     ("tier", "message"),
     [
         ({}, "STELLWERK_TIERS.0.model: Field required"),
-        ({"model": "m", "modle": 1}, "STELLWERK_TIERS.0.modle: there is no such key; did you mean model? keys"),
+        ({"model": "m", "modle": 1}, "STELLWERK_TIERS.0.modle: there is no such key; did you mean model?"),
         ({"model": "m", "context_window": 0}, "window: Input should be greater than or equal to 1 (found 0)"),
         ({"model": "m", "base_url": "localhost:1"}, "found 'localhost:1'"),
         ({"model": "m", "input_price": 1}, "give both input_price and output_price, or neither"),
