@@ -47,11 +47,10 @@ def list_prices(
         mark = "" if price.above is None else " *"
         table.add_row(price.name + mark, f"{price.input:g}", cached, f"{price.output:g}")
     Console().print(table)
-    typer.echo(
-        f"USD per million tokens, as of {AS_OF.isoformat()}. * Long prompts cost more, and are counted"
-    )
-    typer.echo("too low. Pages:")
+    typer.echo(f"USD per million tokens, as of {AS_OF.isoformat()}, from:")
     for source in dict.fromkeys(price.source for price in chosen):
         typer.echo(f"  {source}")
+    if any(price.above for price in chosen):
+        typer.echo("* long prompts cost more, and are counted too low")
     if notice:
         typer.echo(notice, err=True)

@@ -30,7 +30,7 @@ from stellwerk.errors import (
     RunCancelledError,
 )
 from stellwerk.plan import Plan
-from stellwerk.settings import Settings
+from stellwerk.settings import Settings, config_file
 
 if TYPE_CHECKING:  # LangGraph takes a second to import; `--help` does without
     from sqlalchemy import URL
@@ -196,7 +196,8 @@ def _thread(name: str) -> str:
 
 
 def _resume_command(thread: str, database: str | None) -> str:
-    command = f"stellwerk resume {thread}"
+    named = config_file.get()
+    command = f"stellwerk {'' if named is None else f'--config {shlex.quote(named)} '}resume {thread}"
     if database is None:
         return command
     from stellwerk.persistence.urls import parse_url

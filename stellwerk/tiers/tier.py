@@ -188,9 +188,12 @@ class Tier:
             return _cut_off(completion)
         if isinstance(error, TierError):
             raise error
-        text = _without_secrets(self.model, f"{type(error).__name__}: {error}")
+        said = f"{type(error).__name__}: {error}"
+        text = _without_secrets(self.model, said)
         kind = ContextOverflowError if _is_overflow(text) else TierError
-        raise kind(f"tier {self.name!r} gave no answer: {text[:500]}") from error
+        raise kind(f"tier {self.name!r} gave no answer: {text[:500]}") from (
+            error if text == said else None  # a cause that repeats the key would stand in every traceback
+        )
 
 
 def _without_secrets(model: BaseChatModel, said: str) -> str:
