@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stellwerk.cli import db, models, runs, tiers, traces
+from stellwerk.cli import config, db, models, prices, runs, tiers, traces
 from stellwerk.cli.run import resume, run
+from stellwerk.settings import config_file
 
 app = typer.Typer(
     help="Run tasks on small language models first.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -22,6 +24,9 @@ app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")
 app.add_typer(traces.app, name="traces")
+app.add_typer(tiers.app, name="tiers")
+app.add_typer(prices.app, name="prices")
+app.add_typer(config.app, name="config")
 
 
 def _print_version(wanted: bool) -> None:
@@ -32,12 +37,23 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="File of settings, instead of the nearest stellwerk.toml.",
+            envvar=None,
+            show_default=False,
+        ),
+    ] = None,
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    token = config_file.set(None if settings_file is None else str(settings_file))
+    context.call_on_close(lambda: config_file.reset(token))
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from stellwerk.errors import (
     RunCancelledError,
 )
 from stellwerk.plan import Plan
-from stellwerk.settings import Settings
+from stellwerk.settings import Settings, config_file
 
 if TYPE_CHECKING:  # LangGraph takes a second to import; `--help` does without
     from sqlalchemy import URL
@@ -65,10 +65,10 @@ def run(
         settings = settings_of(database)
 
         from stellwerk.cli.session import check_models, new_thread
-        from stellwerk.graphs.default import default_workers
+        from stellwerk.graphs.default import configured_workers
 
         if plan is not None:
-            plan.check_workers([worker.name for worker in default_workers()])
+            plan.check_workers([worker.name for worker in configured_workers(settings)])
         check_models(settings)
         thread = _thread(thread or new_thread())
         given: dict[str, Any] = {"task": task}
@@ -199,7 +199,8 @@ def _thread(name: str) -> str:
 
 
 def _resume_command(thread: str, database: str | None) -> str:
-    command = f"stellwerk resume {thread}"
+    named = config_file.get()
+    command = f"stellwerk {'' if named is None else f'--config {shlex.quote(named)} '}resume {thread}"
     if database is None:
         return command
     from stellwerk.persistence.urls import parse_url

@@ -195,11 +195,11 @@ def check_models(settings: Settings) -> None:
         MissingExtraError: if llama.cpp is not installed.
         ModelFileError: if a file is absent.
     """
-    if settings.tiers:
+    if not settings.embedded_models:
         return
     if find_spec("xllamacpp") is None:
         raise MissingExtraError("xllamacpp", "embedded")
-    if absent := [name for name in settings.models if file_state(name) == "absent"]:
+    if absent := [name for name in settings.embedded_models if file_state(name) == "absent"]:
         names = " ".join(absent)
         raise ModelFileError(f"no file of {names} in {models_dir()}; run: stellwerk models pull {names}")
 

@@ -18,6 +18,7 @@ from stellwerk.cli.database import (
     plain,
     settings_of,
 )
+from stellwerk.cli.serve import serve
 from stellwerk.errors import InputError
 
 if TYPE_CHECKING:  # LangChain takes a second to import; `--help` does without
@@ -26,7 +27,8 @@ if TYPE_CHECKING:  # LangChain takes a second to import; `--help` does without
     from stellwerk.tiers.ladder import Ladder
     from stellwerk.tiers.tier import Tier
 
-app = typer.Typer(help="Show the tiers, and find out what their servers do.", no_args_is_help=True)
+app = typer.Typer(help="Show the tiers, find out what their servers do, and serve one.", no_args_is_help=True)
+app.command("serve")(serve)
 
 _LABELS = {
     "chat": "answers",

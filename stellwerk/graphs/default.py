@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
+from typing import Any
 
 from pydantic import SecretStr
 from typing_extensions import TypedDict, Unpack
 
 from stellwerk.budget import Budget
 from stellwerk.errors import ConfigurationError
+from stellwerk.graphs.declared import READY_MADE, declared_budget, declared_router, declared_workers
 from stellwerk.graphs.orchestrator import Orchestrator, create_orchestrator
 from stellwerk.nodes.synthesize import Synthesizer
 from stellwerk.routers.router import Router
@@ -18,15 +20,9 @@ from stellwerk.tiers.embedded import embedded_ladder
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.tier import Price, Tier
+from stellwerk.tiers.vllm_tier import vllm_tier
 from stellwerk.trace import TraceSink
 from stellwerk.worker import Worker
-from stellwerk.workers import (
-    calculate_worker,
-    extract_worker,
-    look_up_worker,
-    summarise_worker,
-    write_worker,
-)
 
 # Where an attempt on a smaller model only costs time, or passes the checks with a wrong answer: the 135M
 # model gets no figure right and writes false sentences of true figures, and the 0.5B model copies one text
@@ -59,14 +55,31 @@ def default_ladder(settings: Settings) -> Ladder:
     Raises:
         ConfigurationError: if a model is unknown, a key is not set, or the order of prices is wrong.
     """
-    if settings.tiers:
-        return Ladder([_tier(tier) for tier in settings.tiers])
-    return embedded_ladder(settings.models)
+    if not settings.tiers:
+        return embedded_ladder(settings.models)
+    # One ladder for all embedded tiers: one call runs at a time over all of them.
+    models = tuple(dict.fromkeys(settings.embedded_models))
+    embedded = {tier.name: tier for tier in embedded_ladder(models)} if models else {}
+    return Ladder(
+        [
+            _embedded_tier(tier, embedded[tier.model]) if tier.kind == "embedded" else _server_tier(tier)
+            for tier in settings.tiers
+        ]
+    )
 
 
 def default_workers() -> list[Worker]:
     """Workers that need no choice of yours. `classify_worker` is left out: it needs labels."""
-    return [look_up_worker(), calculate_worker(), extract_worker(), summarise_worker(), write_worker()]
+    return [make() for make in READY_MADE.values()]
+
+
+def configured_workers(settings: Settings) -> list[Worker]:
+    """The workers that the settings name, or the default ones where they name none.
+
+    Raises:
+        ConfigurationError: if an import path leads to no worker, or two workers share a name.
+    """
+    return declared_workers(settings) if settings.workers else default_workers()
 
 
 def default_router(ladder: Ladder) -> SmallestFirst:
@@ -81,7 +94,7 @@ def default_router(ladder: Ladder) -> SmallestFirst:
 def default_orchestrator(
     settings: Settings | None = None, *, ladder: Ladder | None = None, **options: Unpack[Options]
 ) -> Orchestrator:
-    """The default workers on the configured ladder, uncompiled.
+    """The configured workers, or the default ones, on the configured ladder, uncompiled.
 
     Args:
         settings: `Settings.load()` if None.
@@ -91,33 +104,66 @@ def default_orchestrator(
     Raises:
         ConfigurationError: if the settings cannot be used.
     """
-    if ladder is None:
-        ladder = default_ladder(settings or Settings.load())
-    chosen: Options = {"router": default_router(ladder), "fallback": "write", **options}
-    return create_orchestrator(default_workers(), ladder, **chosen)
+    settings = settings or Settings.load()
+    ladder = ladder or default_ladder(settings)
+    workers = configured_workers(settings)
+    chosen: Options = {
+        "router": declared_router(settings, workers, ladder) or default_router(ladder),
+        "budget": declared_budget(settings),
+        "fallback": "write" if any(worker.name == "write" for worker in workers) else None,
+        **options,
+    }
+    return create_orchestrator(workers, ladder, **chosen)
 
 
-def _tier(tier: TierSettings) -> Tier:
-    price = None
-    if tier.input_price is not None and tier.output_price is not None:
-        price = Price(input=tier.input_price, cached=tier.cached_price, output=tier.output_price)
+def _server_tier(tier: TierSettings) -> Tier:
+    """A tier behind a URL or several: the one place where its settings become arguments."""
+    # Without a key of its own, a server never gets the one that is meant for another.
+    key = tier.api_key() or (SecretStr("EMPTY") if tier.url else None)
+    limits: dict[str, Any] = {
+        "context_window": tier.context_window,
+        "max_concurrency": tier.max_concurrency,
+        "requests_per_minute": tier.requests_per_minute,
+        "tokens_per_minute": tier.tokens_per_minute,
+        "timeout": tier.timeout,
+    }
+    if tier.patience is not None:
+        limits["patience"] = tier.patience
+    if tier.kind == "vllm":
+        return vllm_tier(
+            tier.name,
+            model=tier.model,
+            base_url=tier.url,
+            api_key=key,
+            adapter=tier.adapter,
+            priority=tier.priority,
+            price=_price(tier),
+            **limits,
+        )
+    if tier.priority is not None:
+        raise ConfigurationError(f"tier {tier.name!r}: priority is vLLM's; set kind to 'vllm', or remove it")
     return openai_tier(
         tier.name,
-        model=tier.model,
-        base_url=tier.base_url,
-        api_key=_key(tier),
-        price=price,
-        context_window=tier.context_window,
-        max_concurrency=tier.max_concurrency,
+        model=tier.adapter or tier.model,
+        base_url=tier.url or None,
+        api_key=key,
+        price=_price(tier),
+        **limits,
     )
 
 
-def _key(tier: TierSettings) -> SecretStr | None:
-    if tier.api_key_env is not None:
-        if not (key := os.environ.get(tier.api_key_env)):
-            raise ConfigurationError(
-                f"tier {tier.name!r} takes its key from {tier.api_key_env}, which is not set; export it first"
-            )
-        return SecretStr(key)
-    # Without a name of its own, a server never gets the key that is meant for another one.
-    return SecretStr("EMPTY") if tier.base_url is not None else None
+def _embedded_tier(tier: TierSettings, ready: Tier) -> Tier:
+    return replace(
+        ready,
+        name=tier.name,
+        price=_price(tier) or ready.price,
+        context_window=min(tier.context_window, ready.context_window),
+    )
+
+
+def _price(tier: TierSettings) -> Price | None:
+    if tier.input_price is not None and tier.output_price is not None:
+        return Price(input=tier.input_price, cached=tier.cached_price, output=tier.output_price)
+    if (listed := tier.listed) is not None:
+        return Price(input=listed.input, cached=listed.cached, output=listed.output)
+    return None

@@ -11,8 +11,7 @@ from typing import Any
 
 from langgraph.graph.state import CompiledStateGraph
 
-from stellwerk.graphs.default import default_ladder, default_router, default_workers
-from stellwerk.graphs.orchestrator import create_orchestrator
+from stellwerk.graphs.default import default_ladder, default_orchestrator, default_workers
 from stellwerk.graphs.worker import create_worker_graph
 from stellwerk.settings import Settings
 from stellwerk.tiers.ladder import Ladder
@@ -28,9 +27,7 @@ def _ladder() -> Ladder:
 @cache
 def orchestrator() -> Graph:
     """Plan a task, run each subtask on the smallest tier that does it well, and merge the results."""
-    ladder = _ladder()
-    graph = create_orchestrator(default_workers(), ladder, router=default_router(ladder), fallback="write")
-    return graph.compile(name="orchestrator")
+    return default_orchestrator(Settings.load(), ladder=_ladder()).compile(name="orchestrator")
 
 
 @cache

@@ -176,7 +176,9 @@ class _Call:
                     case _:
                         faults += 1
                 if self._is_end(failure, faults, timeouts, now):
-                    raise self._given_up(failure) from error
+                    # A cause that repeats the key would stand in every traceback.
+                    cause = None if lease.replica.is_told_secrets(error) else error
+                    raise self._given_up(failure) from cause
             except BaseException:
                 tier.pool.abandon(lease)
                 raise

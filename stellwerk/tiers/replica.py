@@ -54,6 +54,16 @@ class Replica:
                 said = said.replace(secret, "***")
         return said
 
+    def is_told_secrets(self, error: BaseException | None) -> bool:
+        """Whether an exception, or one that led to it, repeats the model's keys."""
+        seen: list[BaseException] = []
+        while error is not None and error not in seen:
+            if self.without_secrets(said := str(error)) != said:
+                return True
+            seen.append(error)
+            error = error.__cause__ or error.__context__
+        return False
+
     def admits(self, now: float) -> bool:
         """Whether it may be given a call now."""
         return (

@@ -1,0 +1,111 @@
+"""What the settings name: workers by import path, the router, the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from stellwerk.budget import Budget
+from stellwerk.errors import ConfigurationError
+from stellwerk.routers.router import Router
+from stellwerk.routers.smallest_first import Fixed, SmallestFirst
+from stellwerk.settings import Settings
+from stellwerk.settings.explain import near
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.worker import Worker
+from stellwerk.workers import (
+    calculate_worker,
+    extract_worker,
+    look_up_worker,
+    summarise_worker,
+    write_worker,
+)
+
+# `classify` is left out: it needs labels.
+READY_MADE: dict[str, Callable[[], Worker]] = {
+    "look_up": look_up_worker,
+    "calculate": calculate_worker,
+    "extract": extract_worker,
+    "summarise": summarise_worker,
+    "write": write_worker,
+}
+
+
+def declared_workers(settings: Settings) -> list[Worker]:
+    """The workers that the settings name; those with an import path are imported here, which runs code.
+
+    Raises:
+        ConfigurationError: naming the path that leads to no worker, or the name that no ready-made one has.
+    """
+    return [_worker(path) for path in settings.workers]
+
+
+def declared_router(settings: Settings, workers: Sequence[Worker], ladder: Ladder) -> Router | None:
+    """The router that the settings name; None where they leave it to the default.
+
+    Raises:
+        ConfigurationError: if it names a tier or a worker that is not there.
+    """
+    router, names = settings.router, [worker.name for worker in workers]
+    for tier in (*router.start.values(), *((router.tier,) if router.tier else ())):
+        ladder.tier(tier)
+    for name in router.start:
+        if name not in names:
+            known = f"{near(name, names)}workers: {', '.join(names)}"
+            raise ConfigurationError(f"router.start.{name}: there is no such worker; {known}")
+    if router.tier is not None:
+        return Fixed(router.tier)
+    return SmallestFirst(router.start) if router.start else None
+
+
+def declared_budget(settings: Settings) -> Budget | None:
+    """The budget that the settings set; None where they set none."""
+    return None if settings.budget.attempts is None else Budget(attempts=settings.budget.attempts)
+
+
+def _worker(path: str) -> Worker:
+    module, colon, name = path.partition(":")
+    if not colon:
+        if (make := READY_MADE.get(path)) is None:
+            raise ConfigurationError(
+                f"workers: there is no ready-made worker {path!r}; {near(path, READY_MADE)}"
+                f"there are {', '.join(READY_MADE)}; one of your own is package.module:worker"
+            )
+        return make()
+    found = _import(path, module, name)
+    if isinstance(found, Worker):
+        return found
+    if not callable(found) or isinstance(found, type):
+        kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+        raise ConfigurationError(
+            f"workers: {path} is {kind}; it has to be a Worker, or a function that makes one"
+        )
+    try:
+        made = found()
+    except Exception as error:
+        raise ConfigurationError(f"workers: {path}() failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Worker):
+        raise ConfigurationError(
+            f"workers: {path}() gave something of type {type(made).__name__}; it has to give a Worker"
+        )
+    return made
+
+
+def _import(path: str, module: str, name: str) -> Any:
+    try:
+        found: Any = import_module(module)
+    except Exception as error:
+        # A module may raise anything while it is run.
+        raise ConfigurationError(
+            f"workers: {path}: {module} cannot be imported ({type(error).__name__}: {error}); it has to be "
+            "installed, or on PYTHONPATH: the working directory is not searched by itself"
+        ) from error
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            names = [known for known in dir(found) if not known.startswith("_")]
+            said = f"workers: {path}: {module} has no {part}; {near(part, names)}"
+            raise ConfigurationError(said.rstrip("; ")) from None
+    return found
