@@ -24,7 +24,7 @@ HEAVY = (
     "vllm",
 )
 # What nothing in the public surface needs before it is used.
-OPTIONAL = ("langchain_openai", "ray", "sklearn", "torch", "vllm", "xllamacpp")
+OPTIONAL = ("ray", "sklearn", "torch", "vllm", "xllamacpp")
 
 
 def loaded(code: str, modules: tuple[str, ...]) -> list[str]:

@@ -144,7 +144,7 @@ def test_embedded_tiers_stand_beside_others() -> None:
     ladder = default_ladder(Settings(tiers=(embedded, other, *tiers("large", input_price=1, output_price=2))))
     assert ladder.names == ("tiny", "middle", "large")
     assert [tier.context_window for tier in ladder] == [2048, 8192, 32_768]
-    assert ladder[0].throttle is ladder[1].throttle
+    assert ladder[0].gate is ladder[1].gate
     assert Settings(tiers=(embedded, *tiers("large"))).embedded_models == ("smollm2-135m",)
 
 
