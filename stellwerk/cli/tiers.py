@@ -154,7 +154,7 @@ def _row(tier: Tier, store: CapabilityStore | None) -> dict[str, Any]:
         "where": where,
         "price": price and {"input": price.input, "cached": price.cached, "output": price.output},
         "context_window": tier.context_window,
-        "max_concurrency": tier.throttle.limit,
+        "max_concurrency": tier.max_concurrency if endpoint else 1,  # one model fills the cores
         "server": known.capabilities.server if known else (tier.capabilities and tier.capabilities.server),
         "version": known.capabilities.version if known else None,
         "checked_at": known.probed_at.isoformat() if known else None,

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
 from stellwerk.outcome import Usage
-from stellwerk.tiers.dialect import phrased
+from stellwerk.tiers.dialect import phrased, response_format
 from stellwerk.tiers.throttle import Throttle
 
 # No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
@@ -83,11 +83,7 @@ class Request:
         if self.max_tokens is not None:
             arguments["max_tokens"] = self.max_tokens
         if self.schema is not None:
-            name = str(self.schema.get("title", "answer"))
-            arguments["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": name, "schema": self.schema, "strict": True},
-            }
+            arguments["response_format"] = response_format(self.schema)
         if self.tools:
             arguments["tools"] = list(self.tools)
             if self.tool_choice is not None:
