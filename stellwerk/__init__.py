@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     from stellwerk.budget import Budget
+    from stellwerk.capabilities import Capabilities
     from stellwerk.decision import Decision
     from stellwerk.document import Document, read_document
     from stellwerk.errors import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
     from stellwerk.graphs import Orchestrator, create_orchestrator, create_worker_graph
     from stellwerk.outcome import Attempt
+    from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore, SQLAlchemyCapabilityStore
     from stellwerk.persistence.runs import AsyncRunStore, RunStore
     from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
     from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from stellwerk.plan import Plan, Subtask
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
+    from stellwerk.tiers.probe_ladder import aprobe_ladder, probe_ladder
     from stellwerk.worker import Brief, Example, Worker
     from stellwerk.workers import (
         calculate_worker,
@@ -56,11 +59,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncRunStore",
+    "AsyncSQLAlchemyCapabilityStore",
     "AsyncSQLAlchemySaver",
     "AsyncSQLAlchemyStore",
     "Attempt",
     "Brief",
     "Budget",
+    "Capabilities",
     "ChatLlamaCpp",
     "ConfigurationError",
     "ContextOverflowError",
@@ -83,6 +88,7 @@ __all__ = [
     "Router",
     "RunCancelledError",
     "RunStore",
+    "SQLAlchemyCapabilityStore",
     "SQLAlchemySaver",
     "SQLAlchemyStore",
     "SmallestFirst",
@@ -98,6 +104,7 @@ __all__ = [
     "UntrustedDataError",
     "Worker",
     "__version__",
+    "aprobe_ladder",
     "calculate_worker",
     "classify_worker",
     "create_orchestrator",
@@ -107,6 +114,7 @@ __all__ = [
     "extract_worker",
     "look_up_worker",
     "openai_tier",
+    "probe_ladder",
     "read_document",
     "summarise_worker",
     "write_worker",
@@ -115,11 +123,13 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take any name for granted, given `__getattr__`
     _HOME = {
         "AsyncRunStore": "persistence.runs",
+        "AsyncSQLAlchemyCapabilityStore": "persistence.capabilities",
         "AsyncSQLAlchemySaver": "persistence.saver",
         "AsyncSQLAlchemyStore": "persistence.store",
         "Attempt": "outcome",
         "Brief": "worker",
         "Budget": "budget",
+        "Capabilities": "capabilities",
         "ChatLlamaCpp": "tiers.llamacpp",
         "Decision": "decision",
         "Document": "document",
@@ -131,6 +141,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Price": "tiers.tier",
         "Router": "routers.router",
         "RunStore": "persistence.runs",
+        "SQLAlchemyCapabilityStore": "persistence.capabilities",
         "SQLAlchemySaver": "persistence.saver",
         "SQLAlchemyStore": "persistence.store",
         "SmallestFirst": "routers.smallest_first",
@@ -140,6 +151,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Tier": "tiers.tier",
         "TraceStore": "persistence.traces",
         "Worker": "worker",
+        "aprobe_ladder": "tiers.probe_ladder",
         "calculate_worker": "workers.calculate",
         "classify_worker": "workers.classify",
         "create_orchestrator": "graphs.orchestrator",
@@ -149,6 +161,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "extract_worker": "workers.extract",
         "look_up_worker": "workers.look_up",
         "openai_tier": "tiers.openai",
+        "probe_ladder": "tiers.probe_ladder",
         "read_document": "document",
         "summarise_worker": "workers.text",
         "write_worker": "workers.text",
