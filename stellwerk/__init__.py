@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     from stellwerk.budget import Budget
+    from stellwerk.capabilities import Capabilities
     from stellwerk.decision import Decision
     from stellwerk.document import Document, read_document
     from stellwerk.errors import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
     from stellwerk.graphs import Orchestrator, create_orchestrator, create_worker_graph
     from stellwerk.outcome import Attempt
+    from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore, SQLAlchemyCapabilityStore
     from stellwerk.persistence.runs import AsyncRunStore, RunStore
     from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
     from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from stellwerk.plan import Plan, Subtask
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
+    from stellwerk.tiers.probe_ladder import aprobe_ladder, probe_ladder
     from stellwerk.tiers.vllm import ChatVLLM
     from stellwerk.tiers.vllm_tier import vllm_tier
     from stellwerk.worker import Brief, Example, Worker
@@ -59,11 +62,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncRunStore",
+    "AsyncSQLAlchemyCapabilityStore",
     "AsyncSQLAlchemySaver",
     "AsyncSQLAlchemyStore",
     "Attempt",
     "Brief",
     "Budget",
+    "Capabilities",
     "ChatLlamaCpp",
     "ChatVLLM",
     "ConfigurationError",
@@ -87,6 +92,7 @@ __all__ = [
     "Router",
     "RunCancelledError",
     "RunStore",
+    "SQLAlchemyCapabilityStore",
     "SQLAlchemySaver",
     "SQLAlchemyStore",
     "SmallestFirst",
@@ -102,6 +108,7 @@ __all__ = [
     "UntrustedDataError",
     "Worker",
     "__version__",
+    "aprobe_ladder",
     "calculate_worker",
     "classify_worker",
     "create_orchestrator",
@@ -112,6 +119,7 @@ __all__ = [
     "look_up_worker",
     "mcp_tools",
     "openai_tier",
+    "probe_ladder",
     "read_document",
     "summarise_worker",
     "vllm_tier",
@@ -121,11 +129,13 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take any name for granted, given `__getattr__`
     _HOME = {
         "AsyncRunStore": "persistence.runs",
+        "AsyncSQLAlchemyCapabilityStore": "persistence.capabilities",
         "AsyncSQLAlchemySaver": "persistence.saver",
         "AsyncSQLAlchemyStore": "persistence.store",
         "Attempt": "outcome",
         "Brief": "worker",
         "Budget": "budget",
+        "Capabilities": "capabilities",
         "ChatLlamaCpp": "tiers.llamacpp",
         "ChatVLLM": "tiers.vllm",
         "Decision": "decision",
@@ -138,6 +148,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Price": "tiers.tier",
         "Router": "routers.router",
         "RunStore": "persistence.runs",
+        "SQLAlchemyCapabilityStore": "persistence.capabilities",
         "SQLAlchemySaver": "persistence.saver",
         "SQLAlchemyStore": "persistence.store",
         "SmallestFirst": "routers.smallest_first",
@@ -147,6 +158,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Tier": "tiers.tier",
         "TraceStore": "persistence.traces",
         "Worker": "worker",
+        "aprobe_ladder": "tiers.probe_ladder",
         "calculate_worker": "workers.calculate",
         "classify_worker": "workers.classify",
         "create_orchestrator": "graphs.orchestrator",
@@ -157,6 +169,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "look_up_worker": "workers.look_up",
         "mcp_tools": "workers.mcp",
         "openai_tier": "tiers.openai",
+        "probe_ladder": "tiers.probe_ladder",
         "read_document": "document",
         "summarise_worker": "workers.text",
         "vllm_tier": "tiers.vllm_tier",

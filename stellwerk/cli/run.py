@@ -135,14 +135,11 @@ def _follow(
 
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-    def probing(tier: str) -> None:
-        errors.print(f"asking what the server of {tier} can do", style="dim")
-
     async def go() -> Values:
-        errors.print(
-            f"thread {thread}  (after an interruption: {_resume_command(thread, database)})", style="dim"
-        )
-        async with open_session(settings, url, thread, probing) as session:
+        async with open_session(settings, url, thread) as session:
+            errors.print(
+                f"thread {thread}  (after an interruption: {_resume_command(thread, database)})", style="dim"
+            )
             with watch(session.progress, errors) as say:
                 values = await work(session, say)
             if errors.is_terminal and session.progress.rows:

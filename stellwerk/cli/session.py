@@ -32,6 +32,7 @@ from stellwerk.persistence.runs import AsyncRunStore
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver
 from stellwerk.persistence.traces import TraceStore
 from stellwerk.settings import Settings
+from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.model_files import file_state, models_dir
 from stellwerk.tiers.probe_ladder import aprobe_ladder
 
@@ -57,9 +58,13 @@ class Session:
     What runs holds the thread, so that no other process does at the same time.
     """
 
-    def __init__(self, graph: Graph, saver: AsyncSQLAlchemySaver, thread: str) -> None:
+    def __init__(
+        self, build: Callable[[Ladder], Graph], ladder: Ladder, saver: AsyncSQLAlchemySaver, thread: str
+    ) -> None:
         self.progress = Progress()
-        self._graph = graph
+        self._build = build
+        self._ladder = ladder
+        self._graph = build(ladder)
         self._saver = saver
         self._runs = AsyncRunStore(saver.database)
         self._thread = thread
@@ -129,6 +134,7 @@ class Session:
     async def _drive(
         self, given: Values | None, say: Callable[[str], None], hold: Hold
     ) -> tuple[Values, bool]:
+        await self._find_out(say)
         stream = self._graph.astream(
             given, hold.bind(self._config), stream_mode="tasks", subgraphs=True, durability="sync"
         )
@@ -151,28 +157,30 @@ class Session:
             }
         return values, waiting
 
+    async def _find_out(self, say: Callable[[str], None]) -> None:
+        """What the tiers' servers do, where it is not known; only before they are needed."""
+        known = AsyncSQLAlchemyCapabilityStore(self._saver.database)
+
+        def tell(tier: str) -> None:
+            say(f"asking what the server of {tier} can do")
+
+        self._graph = self._build(await aprobe_ladder(self._ladder, known, limit=_PROBE, tell=tell))
+
 
 @asynccontextmanager
-async def open_session(
-    settings: Settings, url: URL, thread: str, tell: Callable[[str], None]
-) -> AsyncIterator[Session]:
-    """Open the database, and find out what the tiers' servers do, where it is not known.
-
-    Args:
-        settings: what the tiers are.
-        url: of the database.
-        thread: its name.
-        tell: called with the name of a tier before its server is asked what it does.
+async def open_session(settings: Settings, url: URL, thread: str) -> AsyncIterator[Session]:
+    """Open the database.
 
     Raises:
         DatabaseError: if it fails in the middle.
     """
     async with AsyncSQLAlchemySaver.from_url(url) as saver, TraceStore.from_url(url) as traces:
-        known = AsyncSQLAlchemyCapabilityStore(saver.database)
-        ladder = await aprobe_ladder(default_ladder(settings), known, limit=_PROBE, tell=tell)
-        orchestrator = default_orchestrator(settings, ladder=ladder, traces=traces)
-        graph = orchestrator.compile(checkpointer=saver)
-        yield Session(graph, saver, thread)
+
+        def build(ladder: Ladder) -> Graph:
+            orchestrator = default_orchestrator(settings, ladder=ladder, traces=traces)
+            return orchestrator.compile(checkpointer=saver)
+
+        yield Session(build, default_ladder(settings), saver, thread)
 
 
 def _answered(values: Values, waiting: bool) -> Values:

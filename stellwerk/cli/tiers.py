@@ -230,6 +230,7 @@ def _print(name: str, found: FoundCapabilities) -> None:
 def _progress() -> Iterator[Callable[[str], tuple[Callable[[], None], Callable[[str], None]]]]:
     """For each tier, what to call when its server is asked, and for each answer."""
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(stderr=True)
     with console.status("", spinner="dots") as status:
@@ -239,13 +240,13 @@ def _progress() -> Iterator[Callable[[str], tuple[Callable[[], None], Callable[[
             def starting() -> None:
                 said = f"{plain(name)}: asking what its server can do"
                 if console.is_terminal:
-                    status.update(said)
+                    status.update(Text(said))
                     status.start()
                 else:
                     typer.echo(said, err=True)
 
             def tell(field: str) -> None:
-                status.update(f"{plain(name)}: {_LABELS.get(field, field)}")
+                status.update(Text(f"{plain(name)}: {_LABELS.get(field, field)}"))
 
             return starting, tell
 

@@ -13,7 +13,7 @@ from langchain_core.messages.ai import UsageMetadata
 from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError, ContextOverflowError
 from stellwerk.outcome import Usage
-from stellwerk.tiers.dialect import phrased
+from stellwerk.tiers.dialect import phrased, response_format
 from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
 from stellwerk.tiers.drive import ago, go
 from stellwerk.tiers.gate import Gate
@@ -104,11 +104,7 @@ class Request:
         if self.max_tokens is not None:
             arguments["max_tokens"] = self.max_tokens
         if self.schema is not None:
-            name = str(self.schema.get("title", "answer"))
-            arguments["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": name, "schema": self.schema, "strict": True},
-            }
+            arguments["response_format"] = response_format(self.schema)
         if self.tools:
             arguments["tools"] = list(self.tools)
             if self.tool_choice is not None:

@@ -31,7 +31,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tiers(monkeypatch: pytest.MonkeyPatch, *urls: str) -> None:
     names = ("small", "middle", "large")
-    each = [
+    each: list[dict[str, Any]] = [
         {"name": name, "model": "m", "base_url": url, "api_key_env": "SMALL_KEY"}
         for name, url in zip(names, urls, strict=False)
     ]
@@ -180,16 +180,16 @@ def test_a_run_asks_what_its_servers_can_do_once_they_can_be_asked(
 
     def obey(body: Any) -> tuple[int, str] | None:
         content = body["messages"][-1]["content"]
-        return (200, completion(server, answer)) if "Job: Greet" in content else None
+        return (200, completion(probed, answer)) if "Job: Greet" in content else None
 
-    with serve_probed(json_schema="refuse", special=obey) as server:
-        tiers(monkeypatch, server.url)
+    with serve_probed(json_schema="refuse", special=obey) as probed:
+        tiers(monkeypatch, probed.url)
         for times in (1, 0):
             result = CliRunner().invoke(app, ["run", "Greet", "--plan", str(plan)])
             assert result.exit_code == 0, result.stderr
             assert result.stdout == "Good day.\n"
             assert result.stderr.count("asking what the server of small can do") == times
-    jobs = [body for body in server.chats if "Job: Greet" in body["messages"][-1]["content"]]
+    jobs = [body for body in probed.chats if "Job: Greet" in body["messages"][-1]["content"]]
     assert jobs
     assert not any("response_format" in body for body in jobs)
     assert all("structured_outputs" in body for body in jobs)

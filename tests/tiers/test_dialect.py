@@ -7,19 +7,25 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
+from pydantic import BaseModel
 
 from stellwerk.capabilities import Capabilities
+from stellwerk.graphs.worker import create_worker_graph
+from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.probe import probe
+from stellwerk.tiers.probe_ladder import probe_ladder
 from stellwerk.tiers.tier import Reply, Request, Tier
+from stellwerk.workers.create import create_worker
 from tests.fakes import Scripted, always
-from tests.tiers.servers import completion, serve_probed
+from tests.tiers.servers import Body, completion, serve_probed
 
 SCHEMA = {"title": "said", "type": "object", "properties": {"text": {"enum": ["ä"]}}, "required": ["text"]}
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 SUB = {"type": "function", "function": {"name": "sub", "parameters": {"type": "object", "properties": {}}}}
 PROMPT = [SystemMessage("Be exact."), HumanMessage("<page>\n\nJob: read it\nAnswer:")]
 CALL = ToolCall(name="add", args={}, id="1")
+NO_TOOLS: Any = {"auto_tool": False, "required_tool": False, "named_tool": False}
 USED = [*PROMPT, AIMessage("", tool_calls=[CALL]), ToolMessage("3", tool_call_id="1")]
 
 Sent = Callable[..., tuple[list[BaseMessage], dict[str, Any]]]
@@ -124,8 +130,8 @@ class TestTools:
         another = [*USED, HumanMessage("And now?")]
         assert sent(able, messages=another, tools=(ADD,))[1]["tool_choice"] == "required"
 
-    def test_a_server_that_takes_no_calls_at_all_is_asked_as_before(self, sent: Sent) -> None:
-        able = Capabilities(auto_tool=False, required_tool=False, named_tool=False)
+    def test_where_neither_tools_nor_schemas_work_a_server_is_asked_as_before(self, sent: Sent) -> None:
+        able = Capabilities(**NO_TOOLS, json_schema=False, structured_outputs=False)
         assert sent(able, tools=(ADD,))[1] == {"tools": [ADD]}
 
     def test_a_named_tool_is_offered_alone_and_required(self, sent: Sent) -> None:
@@ -148,6 +154,90 @@ class TestTools:
         assert "strict" not in ADD["function"]
         # Hosted models refuse many schemas under this mark.
         assert sent(Capabilities(strict_tool=True), tools=(ADD,))[1]["tools"] == [ADD]
+
+
+class TestWrittenTools:
+    def test_where_no_call_is_taken_it_is_an_answer_under_a_schema(self, sent: Sent) -> None:
+        messages, options = sent(Capabilities(**NO_TOOLS, json_schema=True), tools=(ADD, SUB))
+        assert options.keys() == {"response_format"}
+        *calls, answer = options["response_format"]["json_schema"]["schema"]["anyOf"]
+        assert [call["properties"]["name"]["enum"] for call in calls] == [["add"], ["sub"]]
+        assert [call["properties"]["arguments"]["type"] for call in calls] == ["object", "object"]
+        assert all(call["required"] == ["name", "arguments"] for call in calls)
+        assert answer["properties"] == {"answer": {"type": "string"}}
+        assert messages[0] == PROMPT[0]
+        text = messages[1].text
+        assert text.startswith("<page>\n\nJob: read it\nYou may call a tool first.")
+        assert "- add: " in text
+        assert text.endswith("\nAnswer:")
+
+    def test_the_schema_of_a_call_takes_the_form_that_is_enforced(self, sent: Sent) -> None:
+        able = Capabilities(**NO_TOOLS, json_schema=False, structured_outputs=True)
+        options = sent(able, tools=(ADD,))[1]
+        assert "anyOf" in options["extra_body"]["structured_outputs"]["json"]
+
+    def test_a_call_and_its_result_are_shown_as_text(self, sent: Sent) -> None:
+        messages, options = sent(Capabilities(**NO_TOOLS, json_schema=True), messages=USED, schema=SCHEMA)
+        assert options["response_format"]["json_schema"]["schema"] == SCHEMA
+        assert [message.type for message in messages] == ["system", "human", "ai", "human"]
+        assert json.loads(messages[2].text) == {"name": "add", "arguments": {}}
+        assert messages[3].text == "Result of add: 3"
+
+    def test_several_results_and_what_is_said_after_them_are_one_turn(self, sent: Sent) -> None:
+        calls = [CALL, ToolCall(name="sub", args={"a": 2}, id="2")]
+        history = [
+            *PROMPT,
+            AIMessage("Let me see.", tool_calls=calls),
+            ToolMessage("3", tool_call_id="1"),
+            ToolMessage("1", tool_call_id="2"),
+            HumanMessage("Now answer."),
+        ]
+        able = Capabilities(**NO_TOOLS, structured_outputs=True)
+        messages = sent(able, messages=history)[0]
+        assert [message.type for message in messages] == ["system", "human", "ai", "human"]
+        assert messages[2].text.splitlines()[0] == "Let me see."
+        assert messages[3].text == "Result of add: 3\n\nResult of sub: 1\n\nNow answer."
+
+    def test_references_that_would_lead_nowhere_are_left_to_the_check(self, sent: Sent) -> None:
+        parameters = {"$defs": {"n": {"type": "integer"}}, "properties": {"a": {"$ref": "#/$defs/n"}}}
+        tool = {"type": "function", "function": {"name": "add", "parameters": parameters}}
+        options = sent(Capabilities(**NO_TOOLS, json_schema=True), tools=(tool,))[1]
+        call, _ = options["response_format"]["json_schema"]["schema"]["anyOf"]
+        assert call["properties"]["arguments"] == {"type": "object"}
+
+    def test_no_tools_are_offered_where_none_is_wanted(self, sent: Sent) -> None:
+        able = Capabilities(**NO_TOOLS, json_schema=True)
+        assert sent(able, tools=(ADD,), tool_choice="none") == (PROMPT, {})
+
+    def test_a_worker_calls_its_tool_on_a_server_that_refuses_tools(self) -> None:
+        """From the server's refusal to the tool's result in the answer."""
+
+        def double(number: int) -> int:
+            """Twice the number."""
+            return 2 * number
+
+        class Doubled(BaseModel):
+            value: int
+
+        def answer(body: Body) -> tuple[int, str] | None:
+            text = body["messages"][-1]["content"]
+            if "Result of double: 42" in text:
+                return 200, completion(server, '{"value": 42}')
+            call = '{"name": "double", "arguments": {"number": 21}}'
+            return (200, completion(server, call)) if "Twice the number" in text else None
+
+        ways: Any = dict.fromkeys(("named", "required", "auto", "both"), "refuse")
+        worker = create_worker(
+            "double", description="doubles", output=Doubled, prompt="Double it.", tools=[double]
+        )
+        with serve_probed(**ways) as server:
+            ladder = probe_ladder(Ladder([openai_tier("small", model="m", base_url=server.url)]))
+            server.special = answer
+            server.forget()
+            state = create_worker_graph(worker, ladder).compile().invoke({"instruction": "Double 21."})
+        assert state["verdict"]["accepted"], state["verdict"]
+        assert state["value"] == {"value": 42}
+        assert not any("tools" in body for body in server.chats)
 
 
 def test_what_the_model_adds_to_each_request_stays() -> None:
