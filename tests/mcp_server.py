@@ -64,6 +64,8 @@ def count_books() -> int:
 
 
 if __name__ == "__main__":
+    if "FOLDER" in os.environ:
+        (FOLDER / "pid").write_text(str(os.getpid()))
     if os.environ.get("REFUSE"):
         sys.exit(f"cannot start with key {os.environ['REFUSE']}")
     if "--http" in sys.argv:

@@ -102,7 +102,7 @@ class McpTools:
     async def __aenter__(self) -> list[BaseTool]:
         self._check_closed()
         try:
-            return await asyncio.wrap_future(self._begin())
+            return await asyncio.wrap_future(await asyncio.to_thread(self._begin))
         except BaseException:
             await asyncio.to_thread(self.close)
             raise

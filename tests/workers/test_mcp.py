@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -208,11 +209,24 @@ def test_a_server_that_does_not_start_is_named_with_what_it_said() -> None:
         pass
 
 
-def test_one_server_that_does_not_start_leaves_no_other_running() -> None:
-    before = {thread.name for thread in threading.enumerate()}
-    with pytest.raises(ConfigurationError), mcp_tools({"a": started(), "b": {"command": "/no/such/program"}}):
+def test_one_server_that_does_not_start_leaves_no_other_running(tmp_path: Path) -> None:
+    written = tmp_path / "pid"
+    gives_up = f"import os, time\nwhile not os.path.exists({str(written)!r}): time.sleep(0.01)"
+    servers = {
+        "good": started(env={"FOLDER": str(tmp_path)}),
+        "bad": {"command": sys.executable, "args": ["-c", gives_up]},
+    }
+    with pytest.raises(ConfigurationError, match="'bad' cannot be reached"), mcp_tools(servers):
         pass
-    assert {thread.name for thread in threading.enumerate()} <= before
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(written.read_text()), 0)
+
+
+def test_the_end_of_the_block_ends_the_servers(tmp_path: Path) -> None:
+    with mcp_tools({"shelf": started(env={"FOLDER": str(tmp_path)})}):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 # Names
