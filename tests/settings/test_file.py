@@ -157,7 +157,7 @@ class TestPrecedence:
         ),
         (
             "[tiers.a]\nmodel = 'm'\npriced_as = 'openai/gpt-4'",
-            "tiers.a: the price list has no 'openai/gpt-4'",
+            "tiers.a.priced_as: the price list has no such en",
         ),
         ("[tiers.a]\nmodel = 'm'\nbase_url = 'http://a'\nurl = 'http://b'", "tiers.a: base_url is the older"),
         ("[router]\nname = 'fixed'", 'router: the router "fixed" needs a tier'),
