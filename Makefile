@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/annual_report
 SOURCES := $(shell find stellwerk -type f ! -name '*.pyc') pyproject.toml README.md LICENSE NOTICE
-BESIDE := tests benchmarks examples docs pyproject.toml langgraph.json Makefile LICENSE $(wildcard *.md)
+BESIDE := tests benchmarks deploy examples docs pyproject.toml langgraph.json Makefile LICENSE $(wildcard *.md)
 FAST := not server and not model and not slow
 
 .DEFAULT_GOAL := help

@@ -11,29 +11,30 @@ from typing import Any
 
 from langgraph.graph.state import CompiledStateGraph
 
-from stellwerk.graphs.default import default_ladder, default_orchestrator, default_workers
+from stellwerk.graphs.default import configured_workers, default_ladder, default_orchestrator, default_workers
 from stellwerk.graphs.worker import create_worker_graph
 from stellwerk.settings import Settings
-from stellwerk.tiers.ladder import Ladder
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 
-@cache
-def _ladder() -> Ladder:
-    return default_ladder(Settings.load())
+# When this module is imported, and not when a graph is asked for: that is in the server's event loop, which
+# must not wait for a file of settings, a key or a worker's module.
+_SETTINGS = Settings.load()
+_LADDER = default_ladder(_SETTINGS)
+configured_workers(_SETTINGS)
 
 
 @cache
 def orchestrator() -> Graph:
     """Plan a task, run each subtask on the smallest tier that does it well, and merge the results."""
-    return default_orchestrator(Settings.load(), ladder=_ladder()).compile(name="orchestrator")
+    return default_orchestrator(_SETTINGS, ladder=_LADDER).compile(name="orchestrator")
 
 
 @cache
 def _worker(name: str) -> Graph:
     worker = next(worker for worker in default_workers() if worker.name == name)
-    return create_worker_graph(worker, _ladder()).compile(name=name)
+    return create_worker_graph(worker, _LADDER).compile(name=name)
 
 
 def extract() -> Graph:

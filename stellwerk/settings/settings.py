@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.settings.declared import Declared, declare
-from stellwerk.settings.explain import explain
+from stellwerk.settings.explain import explain, near
 from stellwerk.settings.tier import ExpandedPath, TierSettings, read_secret
 
 # `extract`, or `package.module:worker`.
@@ -120,8 +120,6 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: naming the tiers that there are.
         """
-        from stellwerk.settings.explain import near
-
         for tier in self.tiers:
             if tier.name == name:
                 return tier

@@ -149,6 +149,14 @@ class TierSettings(BaseModel):
         url = given.pop("base_url")
         return given if url is None else {**given, "url": url}
 
+    @field_validator("priced_as")
+    @classmethod
+    def _in_the_list(cls, name: str | None) -> str | None:
+        if name is not None and price_named(name) is None:
+            hint = near(name, price_names())
+            raise ValueError(f"the price list has no such entry; {hint}see: stellwerk prices list")
+        return name
+
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         # Half a price would count half of the tokens as free.
@@ -156,14 +164,8 @@ class TierSettings(BaseModel):
             raise ValueError("give both input_price and output_price, or neither")
         if self.cached_price is not None and self.input_price is None:
             raise ValueError("cached_price needs input_price and output_price")
-        if self.priced_as is not None:
-            if self.input_price is not None:
-                raise ValueError("give input_price and output_price, or priced_as, not both")
-            if price_named(self.priced_as) is None:
-                hint = near(self.priced_as, price_names())
-                raise ValueError(
-                    f"the price list has no {self.priced_as!r}; {hint}see: stellwerk prices list"
-                )
+        if self.priced_as is not None and self.input_price is not None:
+            raise ValueError("give input_price and output_price, or priced_as, not both")
         if self.api_key_env is not None and self.api_key_file is not None:
             raise ValueError("give api_key_env or api_key_file, not both")
         if self.kind == "vllm" and not self.url:

@@ -170,7 +170,7 @@ def crash(port: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 4)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 4), (signal.SIGHUP, 4)])
 def test_a_signal_goes_to_the_server_and_its_exit_code_comes_back(
     place: Place, number: int, code: int
 ) -> None:

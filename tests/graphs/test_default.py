@@ -37,7 +37,7 @@ def test_jobs_too_hard_for_the_smallest_model_start_above_it(worker: str, tier: 
 def test_every_job_starts_at_the_smallest_of_other_ladders() -> None:
     assert first_tier("extract", Settings(tiers=(), models=("smollm2-135m",))) == "smollm2-135m"
     assert first_tier("extract", Settings(tiers=(), models=EMBEDDED[:2])) == EMBEDDED[1]
-    tiers = (TierSettings(name="a", model="m", base_url="http://127.0.0.1:9/v1"),)
+    tiers = (TierSettings(name="a", model="m", url=("http://127.0.0.1:9/v1",)),)
     assert first_tier("extract", Settings(tiers=tiers)) == "a"
 
 
@@ -60,14 +60,14 @@ def test_a_key_is_read_from_the_variable_named(monkeypatch: pytest.MonkeyPatch) 
 def test_a_server_without_a_key_of_its_own_gets_nobodys_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "meant-for-openai")
     with serve_openai(lambda body: "hello") as server:
-        tier = TierSettings(name="a", model="m", base_url=server.url)
+        tier = TierSettings(name="a", model="m", url=(server.url,))
         default_ladder(Settings(tiers=(tier,)))[0].model.invoke("hello")
         assert server.keys == {"Bearer EMPTY"}
 
 
 def test_prices_go_over() -> None:
     tier = TierSettings(name="a", model="m", input_price=1, cached_price=0.5, output_price=2)
-    assert default_ladder(Settings(tiers=(tier.model_copy(update={"base_url": "http://127.0.0.1:9"}),)))[
+    assert default_ladder(Settings(tiers=(tier.model_copy(update={"url": ("http://127.0.0.1:9",)}),)))[
         0
     ].price == Price(input=1, cached=0.5, output=2)
 
@@ -81,7 +81,7 @@ def test_the_default_orchestrator_runs_on_configured_tiers() -> None:
         return {"text": "Hello Ada."}
 
     with serve_openai(answer) as server:
-        tier = TierSettings(name="a", model="m", base_url=server.url)
+        tier = TierSettings(name="a", model="m", url=(server.url,))
         app = default_orchestrator(Settings(tiers=(tier,))).compile()
         result = app.invoke({"task": "Say hello to Ada"})
     assert result["answer"] == "Hello Ada."

@@ -163,3 +163,27 @@ def test_an_embedded_model_does_not_block_the_server(tmp_path: Path) -> None:
         result = studio.runs.wait(None, "write", input=given)
     assert isinstance(result, dict)
     assert result["calls"][0]["usage"]["output"] > 0
+
+
+def test_a_file_of_settings_with_a_key_and_a_worker_of_ones_own(openai: FakeOpenAI, tmp_path: Path) -> None:
+    (tmp_path / "small.key").write_text("the-key")
+    (tmp_path / "own_workers.py").write_text(
+        "from pydantic import BaseModel\n"
+        "from stellwerk import create_worker\n"
+        "class Greeting(BaseModel):\n"
+        "    text: str\n"
+        "def greeter():\n"
+        "    return create_worker('greet', output=Greeting, prompt='Greet.')\n"
+    )
+    (tmp_path / "stellwerk.toml").write_text(
+        f'workers = ["own_workers:greeter"]\n[tiers.only]\nmodel = "m"\nurl = "{openai.url}"\n'
+        'api_key_file = "small.key"\n'
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    plan = {"subtasks": [{"id": "a", "worker": "greet", "instruction": "Greet Ada", "depends_on": []}]}
+    given: dict[str, Any] = {"task": "Greet Ada", "plan": plan}
+    with langgraph_dev(tmp_path, {"PYTHONPATH": path, "STELLWERK_TIERS__ONLY__TIMEOUT": "30"}) as studio:
+        state = studio.runs.wait(None, assistant_id(studio, "orchestrator"), input=given)
+    assert isinstance(state, dict)
+    assert state["results"]["a"]["value"] == {"text": "Sales were 100 dollars."}
+    assert "Bearer the-key" in openai.keys

@@ -1,10 +1,11 @@
 import os
+import traceback
 from pathlib import Path
 
 import pytest
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.settings import Settings, config_file
+from stellwerk.settings import RouterSettings, ServeSettings, Settings, TierSettings, config_file
 from tests.settings.conftest import WriteToml
 
 TIERS = """
@@ -156,7 +157,7 @@ class TestPrecedence:
         ),
         (
             "[tiers.a]\nmodel = 'm'\npriced_as = 'openai/gpt-4'",
-            "tiers.a: the price list has no 'openai/gpt-4'",
+            "tiers.a.priced_as: the price list has no such en",
         ),
         ("[tiers.a]\nmodel = 'm'\nbase_url = 'http://a'\nurl = 'http://b'", "tiers.a: base_url is the older"),
         ("[router]\nname = 'fixed'", 'router: the router "fixed" needs a tier'),
@@ -235,6 +236,38 @@ class TestSecrets:
         (tmp_path / "database").unlink()
         with pytest.raises(ConfigurationError, match=r"takes its URL from .*database, which cannot be read"):
             assert settings.place
+
+
+PASTED = [
+    "sk-live-Secret0123456789",
+    "Secret0123456789abcdefghij",
+    "https://u:Secret0123@h/v1",
+    "Bearer Secret0123",
+]
+KEYS = [
+    *(f"tiers.small.{key}" for key in TierSettings.model_fields if key not in ("name", "model", "serve")),
+    *(f"tiers.small.serve.{key}" for key in ServeSettings.model_fields),
+    *(f"router.{key}" for key in RouterSettings.model_fields),
+    *(key for key in Settings.model_fields if key not in ("tiers", "router", "budget")),
+    "budget.attempts",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_was_pasted_by_mistake_is_never_repeated(toml: WriteToml, key: str) -> None:
+    for pasted in PASTED:
+        for value in (f'"{pasted}"', f'["{pasted}"]', f'{{pasted = "{pasted}"}}'):
+            toml(f'tiers.small.model = "m"\n{key} = {value}')
+            assert "Secret0123" not in told()
+
+
+def told() -> str:
+    """What the error says, if there is one: a text may be right where any text is."""
+    try:
+        Settings.load()
+    except ConfigurationError as error:
+        return "".join(traceback.format_exception(error))
+    return ""
 
 
 class TestWhereTheFileIs:
