@@ -20,12 +20,13 @@ class Terms(TypedDict):
 
 
 class WorkerInput(TypedDict, total=False):
-    """What a worker gets when it runs alone. `tier` defaults to the smallest."""
+    """What a worker gets when it runs alone. `tier` defaults to the smallest; `terms` are the router's."""
 
     instruction: str
     documents: list[Document]
     inputs: dict[str, Any]
     tier: str
+    terms: Terms
 
 
 class WorkerOutput(TypedDict, total=False):
@@ -40,7 +41,6 @@ class WorkerState(WorkerInput, WorkerOutput, total=False):
     """A worker at work. `draft` is the model's last text."""
 
     draft: "Draft"
-    terms: Terms
 
 
 def add_uses(uses: dict[str, ToolUse], more: dict[str, ToolUse] | None) -> dict[str, ToolUse]:

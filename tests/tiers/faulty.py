@@ -26,8 +26,9 @@ WAIT = 20.0  # seconds after which a test that waits has failed
 class Does:
     """What becomes of a request.
 
-    `after` is in seconds; `cut` is the share of the answer that is sent before the connection ends; `drip` sends
-    a byte every so many seconds; `hang` never answers; `drop` hangs up at once; `until` holds the answer back.
+    `after` is in seconds; `cut` is the share of the answer that is sent before the connection ends; `drip`
+    sends a byte of the body every so many seconds; `hang` never answers; `drop` hangs up at once; `until`
+    holds the answer back.
     """
 
     text: str = "ok"
@@ -157,6 +158,8 @@ class _Connection(asyncio.Protocol):
         await asyncio.sleep(does.after)
         data = _answer(does)
         if does.drip:
+            head, end, data = data.partition(b"\r\n\r\n")
+            self._transport.write(head + end)
             for byte in data:
                 self._transport.write(bytes([byte]))
                 await asyncio.sleep(does.drip)

@@ -102,6 +102,7 @@ class Held:
     """A tier with one place, which is taken until `release`."""
 
     def __init__(self) -> None:
+        self.entered: Future[None] = Future()
         self.released: Future[None] = Future()
         self.order: list[str] = []
         model = Scripted(reply=always("ok"), before=self.before, abefore=self.abefore)
@@ -110,11 +111,13 @@ class Held:
     def before(self, messages: Sequence[BaseMessage]) -> None:
         self.order.append(messages[-1].text)
         if messages[-1].text == "hold":
+            self.entered.set_result(None)
             self.released.result(WAIT)
 
     async def abefore(self, messages: Sequence[BaseMessage]) -> None:
         self.order.append(messages[-1].text)
         if messages[-1].text == "hold":
+            self.entered.set_result(None)
             await asyncio.shield(asyncio.wrap_future(self.released))
         await asyncio.sleep(0)
 
@@ -131,8 +134,7 @@ def test_calls_of_a_run_are_served_as_they_came_and_runs_take_turns(kind: str) -
     if kind == "threads":
         with ThreadPoolExecutor(10) as pool:
             pool.submit(held.tier.call, ask("hold"))
-            while not held.order:
-                threading.Event().wait(0.001)
+            held.entered.result(WAIT)
             for number, call in enumerate(calls, 1):
                 pool.submit(held.tier.call, call)
                 waiting(held.tier, number)
@@ -142,8 +144,8 @@ def test_calls_of_a_run_are_served_as_they_came_and_runs_take_turns(kind: str) -
         async def coroutines() -> None:
             tasks = [asyncio.create_task(held.tier.acall(ask("hold")))]
             tasks += [asyncio.create_task(held.tier.acall(call)) for call in calls]
-            while held.tier.gate.waiting < len(calls):
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert held.tier.gate.waiting == len(calls)
             held.release()
             await asyncio.gather(*tasks)
 
@@ -162,13 +164,10 @@ def test_who_finds_no_place_in_time_is_told_so_and_how_long_it_waited(sync: bool
     held = Held()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(held.tier.call, ask("hold"))
-        while not held.order:
-            threading.Event().wait(0.001)
+        held.entered.result(WAIT)
+        call = held.tier.call if sync else lambda request: asyncio.run(held.tier.acall(request))
         with pytest.raises(TierUnavailableError, match=r"'small' had no place for the call") as caught:
-            if sync:
-                held.tier.call(ask(patience=0.05))
-            else:
-                asyncio.run(held.tier.acall(ask(patience=0.05)))
+            call(ask(patience=0.05))
         assert 0.05 <= caught.value.waited < WAIT
         held.release()
     free(held.tier)
@@ -178,8 +177,7 @@ def test_the_wait_for_a_place_is_told_apart_from_the_work() -> None:
     held = Held()
     with ThreadPoolExecutor(2) as pool:
         pool.submit(held.tier.call, ask("hold"))
-        while not held.order:
-            threading.Event().wait(0.001)
+        held.entered.result(WAIT)
         patient = pool.submit(held.tier.call, ask())
         waiting(held.tier, 1)
         threading.Event().wait(0.05)
@@ -192,8 +190,8 @@ async def test_a_coroutine_that_is_cancelled_while_it_waits_loses_no_place() -> 
     held = Held()
     holder = asyncio.create_task(held.tier.acall(ask("hold")))
     quitter, patient = (asyncio.create_task(held.tier.acall(ask(text))) for text in ("quitter", "patient"))
-    while held.tier.gate.waiting < 2:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert held.tier.gate.waiting == 2
     quitter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await quitter
@@ -218,8 +216,7 @@ async def test_a_coroutine_that_is_cancelled_as_it_gets_its_place_hands_it_on() 
 async def test_a_coroutine_that_is_cancelled_while_it_asks_gives_its_place_back() -> None:
     held = Held()
     holder = asyncio.create_task(held.tier.acall(ask("hold")))
-    while not held.order:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(held.entered)), WAIT)
     holder.cancel()
     with pytest.raises(asyncio.CancelledError):
         await holder
