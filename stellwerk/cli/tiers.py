@@ -20,6 +20,7 @@ from stellwerk.cli.database import (
 )
 from stellwerk.cli.serve import serve
 from stellwerk.errors import InputError
+from stellwerk.prices import age_notice
 
 if TYPE_CHECKING:  # LangChain takes a second to import; `--help` does without
     from stellwerk.capabilities import CapabilityStore, FoundCapabilities
@@ -78,6 +79,8 @@ def list_tiers(*, as_json: AsJson = False, database: Database = None) -> None:
     Console().print(table)
     for row in rows:
         typer.echo(f"{plain(row['name'])}: {plain(row['where'])}")
+    if notice := age_notice():
+        typer.echo(notice, err=True)
 
 
 @app.command()
