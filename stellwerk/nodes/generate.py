@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Literal
+
+from langchain_core.messages import BaseMessage
 
 from stellwerk.errors import ContextOverflowError, TierError
 from stellwerk.nodes.brief import brief_of
@@ -45,7 +47,7 @@ def _draft(worker: Worker, ladder: Ladder, state: WorkerState, step: Literal["ge
     else:
         calls = []
         messages = worker_messages(worker, brief)
-    request = Request(messages=messages, schema=worker.schema_for(brief), max_tokens=worker.max_tokens)
+    request = request_of(worker, brief, messages)
     try:
         reply = yield from billed(worker, step, Ask(tier, request), calls, brief)
     except TierError as error:
@@ -55,6 +57,11 @@ def _draft(worker: Worker, ladder: Ladder, state: WorkerState, step: Literal["ge
     else:
         draft = as_draft(reply)
     return {"tier": tier.name, "draft": draft, "calls": calls}
+
+
+def request_of(worker: Worker, brief: Brief, messages: Sequence[BaseMessage]) -> Request:
+    """A call for the worker's answer, under its schema."""
+    return Request(messages=messages, schema=worker.schema_for(brief), max_tokens=worker.max_tokens)
 
 
 def as_draft(reply: Reply) -> Draft:
