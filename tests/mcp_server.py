@@ -4,6 +4,7 @@
 this machine it is served, over HTTP.
 """
 
+import asyncio
 import os
 import socket
 import sys
@@ -40,6 +41,15 @@ def fail() -> str:
 def die() -> str:
     """End the server's process."""
     os._exit(3)
+
+
+@server.tool()
+async def wait(name: str) -> str:
+    """Say that it waits, and wait for a file."""
+    (FOLDER / f"waits for {name}").touch()
+    while not (FOLDER / name).exists():  # noqa: ASYNC110  # which another process makes
+        await asyncio.sleep(0.01)
+    return f"{name} is there"
 
 
 @server.tool()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Literal
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Literal
+
+from langchain_core.messages import BaseMessage
 
 from stellwerk.errors import ContextOverflowError, TierError, TierTimeoutError, TierUnavailableError
 from stellwerk.nodes.billing import bill, bill_error
@@ -47,12 +49,7 @@ def _draft(worker: Worker, ladder: Ladder, state: WorkerState, step: Literal["ge
     else:
         calls = []
         messages = worker_messages(worker, brief)
-    request = Request(
-        messages=messages,
-        schema=worker.schema_for(brief),
-        max_tokens=worker.max_tokens,
-        **waiting(state, tier, calls),
-    )
+    request = request_of(worker, brief, messages, waiting(state, tier, calls))
     try:
         reply = yield from billed(worker, step, Ask(tier, request), calls, brief)
     except TierError as error:
@@ -62,6 +59,14 @@ def _draft(worker: Worker, ladder: Ladder, state: WorkerState, step: Literal["ge
     else:
         draft = as_draft(reply)
     return {"tier": tier.name, "draft": draft, "calls": calls}
+
+
+def request_of(
+    worker: Worker, brief: Brief, messages: Sequence[BaseMessage], terms: Mapping[str, Any]
+) -> Request:
+    """A call for the worker's answer, under its schema; `terms` say how long it may wait."""
+    schema = worker.schema_for(brief)
+    return Request(messages=messages, schema=schema, max_tokens=worker.max_tokens, **terms)
 
 
 def as_draft(reply: Reply) -> Draft:

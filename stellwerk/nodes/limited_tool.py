@@ -48,6 +48,8 @@ class LimitedTool(BaseTool):
             ToolOutputError: if it gives a command for the graph.
             ConfigurationError: if it is async only.
         """
+        if isinstance(self.inner, StructuredTool) and self.inner.func is None:
+            raise self._only_async()
         work = partial(self.inner.invoke, input, config, **kwargs)
         try:
             if self.seconds is None:
@@ -57,10 +59,9 @@ class LimitedTool(BaseTool):
                 raise ToolTimeoutError
             return _message(call.result())
         except NotImplementedError as error:
-            raise ConfigurationError(
-                f"tool {self.name!r} does not run in a sync graph ({error}); "
-                "use ainvoke or astream, or give the tool a sync function"
-            ) from error
+            if isinstance(self.inner, StructuredTool) or _is_sync(self.inner):
+                raise  # the tool's own
+            raise self._only_async() from error
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Call the tool; as `invoke`, but an async tool is cancelled after its time."""
@@ -80,6 +81,12 @@ class LimitedTool(BaseTool):
             await asyncio.wait([call], timeout=_GRACE)
             raise
         return _message(call.result())
+
+    def _only_async(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"tool {self.name!r} does not run in a sync graph (it is async only); "
+            "use ainvoke or astream, or give the tool a sync function"
+        )
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("use invoke")

@@ -51,13 +51,13 @@ def add_uses(uses: dict[str, ToolUse], more: dict[str, ToolUse] | None) -> dict[
 class ToolWorkerState(WorkerState, total=False):
     """A worker with tools at work.
 
-    `asked` holds the replies of the model that were not its last word, as JSON: one for each call in
-    `calls`, None for one that is not shown again. `wanted` is what becomes of each call of the last reply:
+    `asked` holds the replies of the model that were not its last word and are shown to it again, as JSON, by
+    the place of their call in `calls`. `wanted` is what becomes of each call of the last reply:
     why it is not made, or None; `uses` are the results of those that are made, by their number. `again`
     lasts for one step, so that what a run left behind that broke off is never taken for part of the next.
     """
 
-    asked: list[dict[str, Any] | None]
+    asked: dict[str, dict[str, Any]]
     wanted: list[ToolUse | None]
     uses: Annotated[dict[str, ToolUse], add_uses]
     again: Annotated[Literal["tools", "answer"], EphemeralValue(str, guard=False)]

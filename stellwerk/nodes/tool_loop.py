@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import (
     AIMessage,
@@ -24,7 +24,7 @@ from langgraph.types import Command
 
 from stellwerk.errors import TierError
 from stellwerk.nodes.brief import brief_of
-from stellwerk.nodes.generate import as_draft, billed, no_draft
+from stellwerk.nodes.generate import as_draft, billed, no_draft, request_of
 from stellwerk.nodes.prompts import worker_messages
 from stellwerk.nodes.state import ToolWorkerState
 from stellwerk.nodes.step import Ask, Asking, Step
@@ -38,12 +38,12 @@ from stellwerk.nodes.tools import (
 )
 from stellwerk.outcome import Call, Reason, ToolProblem
 from stellwerk.tiers.ladder import Ladder
-from stellwerk.tiers.tier import Reply, Request
+from stellwerk.tiers.tier import Reply
 from stellwerk.worker import Worker
 
 FINAL = "Now give the final answer to the job.\nAnswer:"
 
-Asked = list[dict[str, Any] | None]
+Asked = dict[str, dict[str, Any]]
 
 
 def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
@@ -54,12 +54,7 @@ def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
         tier = ladder.tier(state.get("tier") or ladder.smallest.name)
         calls, asked = _so_far(worker, state)
         messages = [*worker_messages(worker, brief), *_conversation(calls, asked)]
-        request = Request(
-            messages=messages,
-            schema=worker.schema_for(brief),
-            max_tokens=worker.max_tokens,
-            **waiting(state, tier, calls),
-        )
+        request = request_of(worker, brief, messages, waiting(state, tier, calls))
         is_open = state.get("again") != "answer" and _rounds(calls) < worker.max_tool_rounds
         if is_open:
             request = replace(request, schema=None, tools=worker.tool_schemas)
@@ -79,7 +74,7 @@ def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
 def _so_far(worker: Worker, state: ToolWorkerState) -> tuple[list[Call], Asked]:
     """The calls and replies of this attempt, the results of the last round of tools included."""
     if "again" not in state:  # the attempt begins; what is in the state is from another
-        return [], []
+        return [], {}
     calls = [*state["calls"]]
     if state["again"] == "tools":
         uses = state.get("uses", {})
@@ -87,7 +82,7 @@ def _so_far(worker: Worker, state: ToolWorkerState) -> tuple[list[Call], Asked]:
         calls[-1] = {**calls[-1], "tools": used}
         if _rounds(calls) >= worker.max_tool_rounds:
             calls[-1]["stopped"] = Reason.STEPS.value
-    return calls, [*state["asked"]]
+    return calls, state["asked"]
 
 
 def _rounds(calls: Sequence[Call]) -> int:
@@ -96,9 +91,8 @@ def _rounds(calls: Sequence[Call]) -> int:
 
 def _conversation(calls: Sequence[Call], asked: Asked) -> list[BaseMessage]:
     messages: list[BaseMessage] = []
-    answered = [call for call in calls if "error" not in call]  # others were lost at a server that failed
-    for call, stored in zip(answered, asked, strict=True):
-        if stored is not None:
+    for place, call in enumerate(calls):
+        if (stored := asked.get(str(place))) is not None:
             (message,) = messages_from_dict([stored])
             assert isinstance(message, AIMessage)
             used = call.get("tools")
@@ -108,10 +102,10 @@ def _conversation(calls: Sequence[Call], asked: Asked) -> list[BaseMessage]:
 
 def _onwards(worker: Worker, tier: str, reply: Reply, calls: list[Call], asked: Asked) -> Command[Any]:
     """Where a reply leads that is not the last word: to the tools, or to the answer under the schema."""
-    asking = asks_for_tools(worker, reply.message)
+    asking, place = asks_for_tools(worker, reply.message), str(len(calls) - 1)
     if asking is None:
-        shown = _stored(reply.message) if reply.text.strip() else None
-        return _again(tier, calls, [*asked, shown], "answer")
+        shown = {place: _stored(reply.message)} if reply.text.strip() else {}
+        return _answer(tier, calls, {**asked, **shown})
     native = asking is reply.message
     refused, made = plan_calls(worker, asking, calls)
     if all(use is not None and use.get("problem") == ToolProblem.REPEATED for use in refused) and (
@@ -119,11 +113,11 @@ def _onwards(worker: Worker, tier: str, reply: Reply, calls: list[Call], asked: 
         was_told(calls) or not native
     ):
         calls[-1]["stopped"] = ToolProblem.REPEATED.value
-        return _again(tier, calls, [*asked, None], "answer")
+        return _answer(tier, calls, asked)
     update = {
         "tier": tier,
         "calls": calls,
-        "asked": [*asked, _stored(asking)],
+        "asked": {**asked, place: _stored(asking)},
         "wanted": refused,
         "uses": None,
     }
@@ -132,8 +126,9 @@ def _onwards(worker: Worker, tier: str, reply: Reply, calls: list[Call], asked: 
     return Command(update={**update, "again": "tools"}, goto="generate")
 
 
-def _again(tier: str, calls: list[Call], asked: Asked, why: Literal["answer"]) -> Command[Any]:
-    return Command(update={"tier": tier, "calls": calls, "asked": asked, "again": why}, goto="generate")
+def _answer(tier: str, calls: list[Call], asked: Asked) -> Command[Any]:
+    update = {"tier": tier, "calls": calls, "asked": asked, "again": "answer"}
+    return Command(update=update, goto="generate")
 
 
 def _stored(message: AIMessage) -> dict[str, Any]:

@@ -91,32 +91,41 @@ class McpSession:
             await kept.close()
 
     async def _open(self) -> _Open:
-        if not self._keep:
-            return await self._opened()
-        async with self._opening:
-            if self._kept is None or self._kept.gone:
-                await self.close()
-                self._kept = await self._opened()
-            return self._kept
+        if self._keep:
+            async with self._opening:
+                if self._kept is None or self._kept.gone:
+                    self._kept = await self._opened()
+                opened = self._kept
+        else:
+            opened = await self._opened()
+        opened.calls += 1
+        return opened
 
     async def _opened(self) -> _Open:
         opened = _Open(self._server)
         try:
             async with asyncio.timeout(self._start_timeout):
                 await opened.start()
+            return opened
         except TimeoutError:
-            raise self._lost(opened, f"did not answer within {self._start_timeout:g} seconds") from None
+            why = f"did not answer within {self._start_timeout:g} seconds"
         except Exception as error:
-            raise self._lost(opened, f"cannot be reached ({_innermost(error)})") from None
+            why = f"cannot be reached ({_innermost(error)})"
         except BaseException:
             await opened.close()
             raise
-        return opened
+        await opened.close()
+        # What the server said goes to whoever runs it, and not to a model that is told of the error.
+        lost = self._lost(why)
+        if said := opened.said():
+            lost.add_note(self._server.masked(f"its standard error ends: {said}"))
+        raise lost
 
     async def _done(self, opened: _Open) -> None:
-        if not self._keep or opened.gone:
-            if self._kept is opened:
-                self._kept = None
+        opened.calls -= 1
+        if opened.gone and self._kept is opened:
+            self._kept = None  # the next call gets a new one; other calls may still be waiting in this one
+        if (opened.gone or not self._keep) and not opened.calls:
             await opened.close()
 
     async def _answer(self, opened: _Open, asking: Any, seconds: float, what: str) -> Any:
@@ -135,8 +144,7 @@ class McpSession:
                 return answer.result()
         except McpError as error:
             if error.error.code != CONNECTION_CLOSED:
-                said = f"MCP server {self._server.name!r} failed while {what}: {error}"
-                raise McpConnectionError(self._server.masked(said)) from None
+                raise self._lost(f"failed while {what}: {error}") from None
             why = _WENT_AWAY.format(what)
         except Exception as error:
             why = f"failed while {what} ({_innermost(error)}); what it was doing may have been done"
@@ -146,14 +154,10 @@ class McpSession:
                 with suppress(BaseException):
                     await answer
         opened.gone = True
-        raise self._lost(opened, why)
+        raise self._lost(why)
 
-    def _lost(self, opened: _Open, why: str) -> McpConnectionError:
-        # What it said goes to the one who runs it, not to the model that is told of the error.
-        error = McpConnectionError(self._server.masked(f"MCP server {self._server.name!r} {why}"))
-        if said := opened.said():
-            error.add_note(self._server.masked(f"its standard error ends: {said}"))
-        return error
+    def _lost(self, why: str) -> McpConnectionError:
+        return McpConnectionError(self._server.masked(f"MCP server {self._server.name!r} {why}"))
 
 
 class _Open:
@@ -161,6 +165,7 @@ class _Open:
 
     def __init__(self, server: McpServer) -> None:
         self.gone = False
+        self.calls = 0
         self._server = server
         self._tail = _Tail()
         self._stop = asyncio.Event()
@@ -183,7 +188,8 @@ class _Open:
     async def close(self) -> None:
         self.gone = True
         self._stop.set()
-        await asyncio.wait([self.keeper], timeout=_CLOSE)
+        if self._ready.done():
+            await asyncio.wait([self.keeper], timeout=_CLOSE)
         if not self.keeper.done():
             self.keeper.cancel()
             await asyncio.wait([self.keeper], timeout=_CLOSE)
@@ -191,7 +197,7 @@ class _Open:
             self.keeper.exception()  # it has been told of, or comes from a server that is gone anyway
         if not self._ready.done():
             self._ready.cancel()
-        self._tail.close()
+        await self._tail.close()
 
     def said(self) -> str:
         return self._tail.text()
@@ -250,10 +256,14 @@ class _Tail:
                 self._kept = (self._kept + chunk)[-_TAIL:]
 
     def text(self) -> str:
-        return self._kept.decode(errors="replace").strip()
+        text = self._kept.decode(errors="replace")
+        if len(self._kept) == _TAIL:  # half a secret at its beginning would not be recognised
+            text = text.partition("\n")[2]
+        return text.strip()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.file.close()
+        await asyncio.to_thread(self._thread.join, _GRACE)  # what was written last
 
 
 def _innermost(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
@@ -156,6 +156,80 @@ def test_a_run_killed_one_way_goes_on_the_other_way(sync: bool, tmp_path: Path) 
     output = work(shop, Scripted(reply=in_turn(GOOD)), None, tmp_path, sync=not sync)
     assert shop.ordered == ["milk", "tea"]
     assert output["results"]["a"]["status"] == "accepted"
+
+
+class Diary:
+    """What a run does, line by line in a file; the process is killed after so many lines."""
+
+    def __init__(self, folder: Path, last: int | None = None) -> None:
+        self._path = folder / "diary"
+        self._left = last
+        self._lock = threading.Lock()
+
+    def write(self, line: str) -> None:
+        with self._lock:
+            with self._path.open("a") as file:
+                file.write(f"{line}\n")
+            if self._left is not None:
+                self._left -= 1
+                if not self._left:
+                    kill()
+
+    @property
+    def lines(self) -> list[str]:
+        return self._path.read_text().splitlines()
+
+
+ROUNDS = 2
+
+
+def keep_diary(folder: str, sync: bool, last: int | None = None) -> Any:
+    """Run or resume: two rounds of two calls at once."""
+    diary = Diary(Path(folder), last)
+
+    def order(what: str) -> str:
+        """Order something."""
+        diary.write(f"ran {what}")
+        return f"ordered {what}"
+
+    def reply(messages: Sequence[BaseMessage]) -> Any:
+        had = sum(isinstance(message, ToolMessage) for message in messages) // 2
+        diary.write(f"asked {had}")
+        return orders(f"{had}a", f"{had}b") if had < ROUNDS else GOOD
+
+    class Told(Shop):
+        def saw(self, pending: Sequence[tuple[str, Any]]) -> None:
+            for channel, value in pending:
+                if channel == "uses" and value:
+                    for use in value.values():
+                        diary.write(f"stored {use['args']['what']}")
+
+    shop = Told(Path(folder))
+    shop.order = order  # type: ignore[method-assign]
+    start = None if (Path(folder) / "run.sqlite").exists() else START
+    return work(shop, Scripted(reply=reply), start, Path(folder), sync=sync)
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_any_line_repeats_nothing_that_was_stored(sync: bool, tmp_path: Path) -> None:
+    for last in range(1, 12):  # the twelfth line would be one of a run that nobody killed
+        folder = tmp_path / str(last)
+        folder.mkdir()
+        with process(keep_diary, str(folder), sync, last) as other:
+            said, ended = other.ends()
+            assert ended == -signal.SIGKILL, said
+        output = keep_diary(str(folder), not sync)
+        (attempt,) = output["results"]["a"]["attempts"]
+        given = [use["output"] for call in attempt["calls"] for use in call.get("tools", ())]
+        assert given == [f"ordered {number}{each}" for number in range(ROUNDS) for each in "ab"]
+        lines = Diary(folder).lines
+        for number, line in enumerate(lines):
+            done, what = line.split()
+            if done == "stored":
+                assert f"ran {what}" not in lines[number:], (last, lines)
+                assert f"asked {what[0]}" not in lines[number:], (last, lines)
+        again = [line for line in set(lines) if lines.count(line) > 1]
+        assert len(again) <= 2, (last, lines)  # what was under way: one call of the model, or two of tools
 
 
 # Waiting for a person

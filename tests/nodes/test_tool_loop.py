@@ -225,6 +225,15 @@ def test_a_timeout_of_the_tool_s_own_is_an_error_like_others(sync: bool) -> None
     assert "ask failed (TimeoutError: the server is slow)" in use["output"]
 
 
+def test_a_tool_that_is_not_written_yet_is_told_of_like_any_error(sync: bool) -> None:
+    def later() -> str:
+        """Do it later."""
+        raise NotImplementedError("not yet")
+
+    (use,) = uses(attempt(using(later), Scripted(reply=in_turn(wants(("later", {})), GOOD)), sync=sync))
+    assert "later failed (NotImplementedError: not yet)" in use["output"]
+
+
 def test_without_a_limit_a_tool_may_take_its_time(sync: bool) -> None:
     output = attempt(
         using(add, tool_timeout=None),

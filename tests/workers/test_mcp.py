@@ -19,10 +19,12 @@ from langchain_core.tools import BaseTool
 from stellwerk.errors import ConfigurationError, MissingExtraError
 from stellwerk.graphs import create_worker_graph
 from stellwerk.workers.mcp import mcp_tools
-from tests.fakes import Scripted, in_turn, ladder, run, wants, worker
+from stellwerk.workers.mcp_server import McpServer
+from stellwerk.workers.mcp_session import McpConnectionError, McpSession
+from tests.fakes import WAIT, Scripted, in_turn, ladder, run, wants, worker
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["add", "process", "fail", "die", "hang", "note", "books_count"]
+NAMES = ["add", "process", "fail", "die", "wait", "hang", "note", "books_count"]
 SECRET = "sk-0123456789abcdef"
 
 pytestmark = pytest.mark.server
@@ -172,6 +174,25 @@ def test_a_call_that_takes_too_long_is_given_up_and_the_server_started_again() -
         uses, told = attempt(Scripted(reply=in_turn(*asking, GOOD)), *tools, sync=True)
     assert [use["failed"] for use in uses] == [True, False]
     assert "did not answer within 1 seconds while calling hang; it may still be doing it" in told[0]
+
+
+def test_a_call_that_is_given_up_takes_no_other_with_it(tmp_path: Path) -> None:
+    server = McpServer.parse("shelf", started(env={"FOLDER": str(tmp_path)}))
+
+    async def go() -> str:
+        session = McpSession(server, keep=True, start_timeout=WAIT, call_timeout=WAIT)
+        first = asyncio.create_task(session.call_tool("wait", {"name": "first"}))
+        while not (tmp_path / "waits for first").exists():  # noqa: ASYNC110  # another process makes it
+            await asyncio.sleep(0.01)
+        session._call_timeout = 0.1  # for the second, so that it ends while the first goes on
+        with pytest.raises(McpConnectionError, match=r"did not answer within 0\.1 seconds"):
+            await session.call_tool("wait", {"name": "second"})
+        (tmp_path / "first").touch()
+        (part,) = (await first).content
+        await session.close()
+        return str(part.text)  # type: ignore[union-attr]
+
+    assert asyncio.run(go()) == "first is there"
 
 
 def test_the_worker_s_own_limit_ends_a_call_sooner(sync: bool) -> None:
