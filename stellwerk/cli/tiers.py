@@ -18,6 +18,7 @@ from stellwerk.cli.database import (
     plain,
     settings_of,
 )
+from stellwerk.cli.tiers_table import LABELS, print_capabilities
 from stellwerk.errors import InputError
 
 if TYPE_CHECKING:  # LangChain takes a second to import; `--help` does without
@@ -27,27 +28,6 @@ if TYPE_CHECKING:  # LangChain takes a second to import; `--help` does without
     from stellwerk.tiers.tier import Tier
 
 app = typer.Typer(help="Show the tiers, and find out what their servers do.", no_args_is_help=True)
-
-_LABELS = {
-    "chat": "answers",
-    "json_schema": "JSON schema enforced",
-    "structured_outputs": "structured_outputs enforced",
-    "guided_json": "guided_json enforced",
-    "unparsable_schema": "schema it cannot parse",
-    "named_tool": "named tool called",
-    "required_tool": "required tool called",
-    "auto_tool": "own tool calls parsed",
-    "strict_tool": "strict arguments",
-    "tools_with_schema": "tools beside a schema",
-    "logprobs": "log-probabilities",
-    "stream_usage": "usage in streams",
-    "cached_tokens": "cached tokens told",
-    "adapters_listed": "adapters listed",
-    "adapters_loadable": "adapters loadable",
-    "tokenizer": "counts tokens",
-    "metrics": "metrics",
-    "context_window": "context window",
-}
 
 
 @app.command("list")
@@ -114,7 +94,7 @@ def check(
         typer.echo(json.dumps([_as_json(name, each) for name, each in found.items()], indent=2))
     else:
         for name, each in found.items():
-            _print(name, each)
+            print_capabilities(name, each)
     if not all(each.capabilities.chat for each in found.values()):
         raise typer.Exit(1)
 
@@ -200,30 +180,6 @@ def _as_json(name: str, found: FoundCapabilities) -> dict[str, Any]:
     }
 
 
-def _print(name: str, found: FoundCapabilities) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    able = found.capabilities
-    server = " ".join(part for part in (able.server, able.version) if part) or "a server of no known kind"
-    when = f"checked {found.probed_at:%Y-%m-%d %H:%M} UTC"
-    typer.echo(plain(f"{name}: {found.model} on {server}, {found.url}, {when}"))
-    if not able.chat:
-        typer.echo(plain(f"{name} does not answer: {able.details.get('chat', 'why is not known')}"))
-        return
-    table = Table("", "", "seen", box=SIMPLE)
-    for field, label in _LABELS.items():
-        value = getattr(able, field)
-        shown = {True: "yes", False: "no", None: "not known"}.get(
-            value, f"{value:,}" if type(value) is int else value
-        )
-        style = {"yes": "green", "no": "red", "not known": "dim"}.get(str(shown), "")
-        table.add_row(label, Text(str(shown), style=style), Text(plain(able.details.get(field, ""))))
-    Console().print(table)
-
-
 @contextmanager
 def _progress() -> Iterator[Callable[[str], tuple[Callable[[], None], Callable[[str], None]]]]:
     """For each tier, what to call when its server is asked, and for each answer."""
@@ -244,7 +200,7 @@ def _progress() -> Iterator[Callable[[str], tuple[Callable[[], None], Callable[[
                     typer.echo(said, err=True)
 
             def tell(field: str) -> None:
-                status.update(Text(f"{plain(name)}: {_LABELS.get(field, field)}"))
+                status.update(Text(f"{plain(name)}: {LABELS.get(field, field)}"))
 
             return starting, tell
 
