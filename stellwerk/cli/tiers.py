@@ -19,6 +19,7 @@ from stellwerk.cli.database import (
     settings_of,
 )
 from stellwerk.cli.serve import serve
+from stellwerk.cli.tiers_table import LABELS, print_capabilities
 from stellwerk.errors import InputError
 from stellwerk.prices import age_notice
 
@@ -30,27 +31,6 @@ if TYPE_CHECKING:  # LangChain takes a second to import; `--help` does without
 
 app = typer.Typer(help="Show the tiers, find out what their servers do, and serve one.", no_args_is_help=True)
 app.command("serve")(serve)
-
-_LABELS = {
-    "chat": "answers",
-    "json_schema": "JSON schema enforced",
-    "structured_outputs": "structured_outputs enforced",
-    "guided_json": "guided_json enforced",
-    "unparsable_schema": "schema it cannot parse",
-    "named_tool": "named tool called",
-    "required_tool": "required tool called",
-    "auto_tool": "own tool calls parsed",
-    "strict_tool": "strict arguments",
-    "tools_with_schema": "tools beside a schema",
-    "logprobs": "log-probabilities",
-    "stream_usage": "usage in streams",
-    "cached_tokens": "cached tokens told",
-    "adapters_listed": "adapters listed",
-    "adapters_loadable": "adapters loadable",
-    "tokenizer": "counts tokens",
-    "metrics": "metrics",
-    "context_window": "context window",
-}
 
 
 @app.command("list")
@@ -119,7 +99,7 @@ def check(
         typer.echo(json.dumps([_as_json(name, each) for name, each in found.items()], indent=2))
     else:
         for name, each in found.items():
-            _print(name, each)
+            print_capabilities(name, each)
     if not all(each.capabilities.chat for each in found.values()):
         raise typer.Exit(1)
 
@@ -205,30 +185,6 @@ def _as_json(name: str, found: FoundCapabilities) -> dict[str, Any]:
     }
 
 
-def _print(name: str, found: FoundCapabilities) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    able = found.capabilities
-    server = " ".join(part for part in (able.server, able.version) if part) or "a server of no known kind"
-    when = f"checked {found.probed_at:%Y-%m-%d %H:%M} UTC"
-    typer.echo(plain(f"{name}: {found.model} on {server}, {found.url}, {when}"))
-    if not able.chat:
-        typer.echo(plain(f"{name} does not answer: {able.details.get('chat', 'why is not known')}"))
-        return
-    table = Table("", "", "seen", box=SIMPLE)
-    for field, label in _LABELS.items():
-        value = getattr(able, field)
-        shown = {True: "yes", False: "no", None: "not known"}.get(
-            value, f"{value:,}" if type(value) is int else value
-        )
-        style = {"yes": "green", "no": "red", "not known": "dim"}.get(str(shown), "")
-        table.add_row(label, Text(str(shown), style=style), Text(plain(able.details.get(field, ""))))
-    Console().print(table)
-
-
 @contextmanager
 def _progress() -> Iterator[Callable[[str], tuple[Callable[[], None], Callable[[str], None]]]]:
     """For each tier, what to call when its server is asked, and for each answer."""
@@ -249,7 +205,7 @@ def _progress() -> Iterator[Callable[[str], tuple[Callable[[], None], Callable[[
                     typer.echo(said, err=True)
 
             def tell(field: str) -> None:
-                status.update(Text(f"{plain(name)}: {_LABELS.get(field, field)}"))
+                status.update(Text(f"{plain(name)}: {LABELS.get(field, field)}"))
 
             return starting, tell
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from stellwerk.capabilities import AsyncCapabilityStore, Capabilities, CapabilityStore, FoundCapabilities
 from stellwerk.tiers.llamacpp import ChatLlamaCpp
+from stellwerk.tiers.probe_drive import Batches, Tell, adrive, asettle, drive, settle
 from stellwerk.tiers.probe_exchange import Finding, Findings, Question
-from stellwerk.tiers.probe_questions import Form, forms, plain, questions, too_many_tokens
-from stellwerk.tiers.probe_reach import AsyncHttpReach, Endpoint, HttpReach, ModelReach, Reach
+from stellwerk.tiers.probe_form import Form, forms
+from stellwerk.tiers.probe_questions import plain, questions, too_many_tokens
+from stellwerk.tiers.probe_reach import AsyncHttpReach, Endpoint, HttpReach, ModelReach
 from stellwerk.tiers.probe_server import identity, paths
 from stellwerk.tiers.tier import Tier
 
@@ -25,9 +25,6 @@ GOOD_FOR = timedelta(days=7)  # a server may be started with other options, and 
 AGAIN = timedelta(minutes=10)
 IN_PROCESS = "in this process"
 _AT_ONCE = 4
-
-Tell = Callable[[str], None]
-Batches = Generator[Sequence[Question], Sequence[Findings], Findings]
 
 
 def probe(
@@ -63,7 +60,7 @@ def probe(
     if endpoint is None:
         return _without_server(tier, refresh, deadline, tell)
     with HttpReach(endpoint) as reach:
-        seen = _settle(reach, deadline, identity(endpoint.model))
+        seen = settle(reach, deadline, identity(endpoint.model))
         known = None
         if store and not refresh:
             known = _usable(store.find(endpoint.shown, endpoint.model, _version(seen)), seen)
@@ -72,7 +69,7 @@ def probe(
             return known
         starting()
         batches = _batches(endpoint.model, seen, wanted)
-        asked = _drive(batches, partial(_settle, reach, deadline), _at_once(tier), tell)
+        asked = drive(batches, partial(settle, reach, deadline), _at_once(tier), tell)
     found = _found(endpoint, asked, known)
     if store is not None and found.capabilities.chat:
         store.save(found)
@@ -94,7 +91,7 @@ async def aprobe(
     if endpoint is None:
         return await asyncio.to_thread(_without_server, tier, refresh, deadline, tell)
     async with AsyncHttpReach(endpoint) as reach:
-        seen = await _asettle(reach, deadline, identity(endpoint.model))
+        seen = await asettle(reach, deadline, identity(endpoint.model))
         known = None
         if store and not refresh:
             known = _usable(await store.find(endpoint.shown, endpoint.model, _version(seen)), seen)
@@ -103,7 +100,7 @@ async def aprobe(
             return known
         starting()
         batches = _batches(endpoint.model, seen, wanted)
-        asked = await _adrive(batches, partial(_asettle, reach, deadline), _at_once(tier), tell)
+        asked = await adrive(batches, partial(asettle, reach, deadline), _at_once(tier), tell)
     found = _found(endpoint, asked, known)
     if store is not None and found.capabilities.chat:
         await store.save(found)
@@ -116,8 +113,9 @@ def _without_server(tier: Tier, refresh: bool, deadline: float, tell: Tell) -> F
     found = tier.capabilities
     if isinstance(model, ChatLlamaCpp) and (found is None or refresh):
         reach = ModelReach(model, version=_xllamacpp(), context_window=model.context_window)
-        settle = partial(_settle, reach, deadline)
-        found = _capabilities(_drive(_batches(name, settle(identity(name)), None), settle, 1, tell))
+        seen = settle(reach, deadline, identity(name))
+        asked = drive(_batches(name, seen, None), partial(settle, reach, deadline), 1, tell)
+        found = _capabilities(asked)
     if found is None:
         why = f"a model of the class {type(model).__name__} is not probed"
         found = Capabilities(details={"chat": why})
@@ -173,64 +171,6 @@ def _batches(model: str, seen: Findings, wanted: Collection[str] | None) -> Batc
 def _unasked(reason: Finding) -> Findings:
     missing = Finding(None, f"not asked, as a plain request had {reason.detail}", answered=False)
     return {field: missing for question in questions(Form("")) for field in question.fields}
-
-
-def _drive(batches: Batches, settle: Callable[[Question], Findings], at_once: int, tell: Tell) -> Findings:
-    with ThreadPoolExecutor(at_once, thread_name_prefix="stellwerk-probe") as pool:
-
-        def one(question: Question) -> Findings:
-            findings = settle(question)
-            tell(question.fields[0])
-            return findings
-
-        try:
-            batch = next(batches)
-            while True:
-                batch = batches.send(list(pool.map(one, batch)))
-        except StopIteration as done:
-            return _findings(done)
-
-
-async def _adrive(batches: Batches, settle: Callable[[Question], Any], at_once: int, tell: Tell) -> Findings:
-    places = asyncio.Semaphore(at_once)
-
-    async def one(question: Question) -> Findings:
-        async with places:
-            findings: Findings = await settle(question)
-        tell(question.fields[0])
-        return findings
-
-    try:
-        batch = next(batches)
-        while True:
-            batch = batches.send(await asyncio.gather(*map(one, batch)))
-    except StopIteration as done:
-        return _findings(done)
-
-
-def _settle(reach: Reach, deadline: float, question: Question) -> Findings:
-    talk = question.talk()
-    try:
-        ask = next(talk)
-        while True:
-            ask = talk.send(reach.ask(ask, deadline))
-    except StopIteration as done:
-        return _findings(done)
-
-
-async def _asettle(reach: AsyncHttpReach, deadline: float, question: Question) -> Findings:
-    talk = question.talk()
-    try:
-        ask = next(talk)
-        while True:
-            ask = talk.send(await reach.aask(ask, deadline))
-    except StopIteration as done:
-        return _findings(done)
-
-
-def _findings(done: StopIteration) -> Findings:
-    findings: Findings = done.value
-    return findings
 
 
 def _version(seen: Findings) -> str:

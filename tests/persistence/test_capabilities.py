@@ -101,13 +101,6 @@ def test_what_cannot_be_read_is_not_known(store: SQLAlchemyCapabilityStore, stor
     assert read.capabilities == Capabilities()
 
 
-def test_a_row_of_another_version_of_stellwerk_is_read_as_far_as_it_is_known() -> None:
-    stored = {**ABLE.to_json(), "mind_reading": True, "unanswered": ["auto_tool", "mind_reading"]}
-    stored["details"] = {**ABLE.details, "mind_reading": "seen"}
-    del stored["context_window"]
-    assert Capabilities.from_json(stored) == replace(ABLE, context_window=None)
-
-
 def test_the_table_has_what_a_person_would_look_for(store: SQLAlchemyCapabilityStore) -> None:
     store.save(FOUND)
     row = store.database.read(lambda connection: connection.execute(select(capabilities)).one())

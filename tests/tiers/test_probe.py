@@ -26,6 +26,7 @@ from tests.fakes import Scripted, always
 from tests.tiers.servers import Body, Probed, completion, error, kind, serve_probed
 from tests.tiers.test_tier import closed_port
 
+A_LITTLE = timedelta(seconds=1)
 KEY = "sk-a-key-that-nobody-may-see"
 
 Find = Callable[..., FoundCapabilities]
@@ -456,10 +457,14 @@ class TestStored:
             server.forget()
             assert find(tier_on(server)) == found  # it may still be busy
             assert server.chats == []
-            age(store, found, AGAIN)
+            age(store, found, AGAIN)  # and what is added makes the rest no younger
             able = find(tier_on(server)).capabilities
             assert {kind(body) for body in server.chats} == {"plain", "json_schema", "named"}
-        assert (able.json_schema, able.named_tool, able.unanswered) == (True, True, ())
+        assert switches(able) == dict.fromkeys(SWITCHES, True)
+        assert able.unanswered == ()
+        assert store.find(server.url, "m") == replace(
+            found, capabilities=able, probed_at=found.probed_at - AGAIN - A_LITTLE
+        )
 
     def test_a_server_that_went_away_leaves_what_is_known_as_it_was(
         self, find: Find, store: SQLAlchemyCapabilityStore
@@ -472,7 +477,7 @@ class TestStored:
 
 def age(store: SQLAlchemyCapabilityStore, found: FoundCapabilities, by: timedelta) -> None:
     """As if it had been found longer ago."""
-    moment = found.probed_at - by - timedelta(seconds=1)
+    moment = found.probed_at - by - A_LITTLE
     store.database.write(lambda connection: connection.execute(table.update().values(probed_at=moment)))
 
 
