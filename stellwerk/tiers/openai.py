@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,8 +54,9 @@ def openai_tier(
         requests_per_minute: over all replicas; None for no limit.
         tokens_per_minute: of prompts and answers, over all replicas; None for no limit.
         timeout: seconds for one try.
-        patience: seconds that a call waits for a place or a server where another tier may be asked instead.
-        max_wait: seconds that any call waits at most.
+        patience: seconds that a call waits, while no place is granted to anyone or no server takes it, where
+            another tier may be asked instead. Standing in a queue that moves does not count.
+        max_wait: seconds that any call waits so.
         max_retries: tries after the first, where the server was at fault, on another replica if there is one.
             A busy server (429, 503) is waited for instead, and one that hung is not asked again.
         metrics: whether the servers are vLLM and their `/metrics` may be read, once a second, to see how long
@@ -69,16 +70,7 @@ def openai_tier(
         raise ConfigurationError(f"tier {name!r}: base_url is an empty list; give it one URL at least")
     own = os.environ.get("OPENAI_API_KEY") if urls == [None] else None
     key = api_key or SecretStr(own or "EMPTY")
-    replicas = tuple(
-        Replica(
-            name=_place(url) if len(urls) > 1 and url else "",
-            model=_chat(model, url, key, timeout),
-            options=_options,
-            breaker=Breaker(),
-            load=Load.of(url) if metrics and url else None,
-        )
-        for url in urls
-    )
+    replicas = replicas_of(urls, lambda url: _chat(model, url, key, timeout), metrics=metrics)
     return Tier(
         name=name,
         model=replicas[0].model,
@@ -95,6 +87,29 @@ def openai_tier(
     )
 
 
+def replicas_of(
+    urls: Sequence[str | None], chat: Callable[[str | None], BaseChatModel], *, metrics: bool = False
+) -> tuple[Replica, ...]:
+    """Replicas for URLs that the same chat model serves.
+
+    Args:
+        urls: of the servers; None for OpenAI's own.
+        chat: makes the chat model for a URL; it has to take `timeout` as a keyword argument of a call, and
+            must not try again by itself.
+        metrics: whether vLLM's `/metrics` may be read.
+    """
+    return tuple(
+        Replica(
+            name=_place(url) if len(urls) > 1 and url else "",
+            model=chat(url),
+            options=_options,
+            breaker=Breaker(),
+            load=Load.of(url) if metrics and url else None,
+        )
+        for url in urls
+    )
+
+
 def _chat(model: str, url: str | None, key: SecretStr, timeout: float) -> BaseChatModel:
     from langchain_openai import ChatOpenAI  # half a second, which a ladder of embedded models need not pay
 
@@ -108,8 +123,8 @@ def _chat(model: str, url: str | None, key: SecretStr, timeout: float) -> BaseCh
         max_retries=0,  # a try in there would hold no place, and be counted by nobody
         use_responses_api=False,
         stream_usage=True,
-        http_client=_limited_client(),
-        http_async_client=_client_per_loop(),
+        http_client=limited_client(),
+        http_async_client=client_per_loop(),
     )
 
 
@@ -126,7 +141,7 @@ def _place(url: str) -> str:
     return parts.netloc.rpartition("@")[2] + path
 
 
-def _limited_client() -> Any:
+def limited_client() -> Any:
     """An HTTP client whose read timeout holds for the answer as a whole.
 
     httpx starts it anew with each piece, so that a server that sends a byte now and then is never given up.
@@ -164,7 +179,7 @@ def _limited_client() -> Any:
     return Client()
 
 
-def _client_per_loop() -> Any:
+def client_per_loop() -> Any:
     """An HTTP client with connections of its own for each event loop.
 
     A connection belongs to the loop that opened it. With one pool for all of them, the OpenAI client's

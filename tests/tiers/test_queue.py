@@ -262,3 +262,16 @@ def test_an_interrupted_thread_loses_no_place(monkeypatch: pytest.MonkeyPatch) -
             tier.call(ask())
     tier.gate.leave(ticket, 0.0)
     free(tier)
+
+
+def test_a_long_queue_that_moves_makes_nobody_give_up() -> None:
+    async def slowly(messages: Sequence[BaseMessage]) -> None:
+        await asyncio.sleep(0.03)
+
+    tier = Tier(name="small", model=Scripted(reply=always("ok"), abefore=slowly), max_concurrency=1)
+
+    async def many() -> list[float]:
+        replies = await asyncio.gather(*(tier.acall(ask(patience=2.0)) for _ in range(100)))
+        return [reply.waited for reply in replies]
+
+    assert max(asyncio.run(many())) > 2.5
