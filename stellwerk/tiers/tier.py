@@ -242,7 +242,8 @@ class Tier:
         messages, arguments = list(request.messages), request.arguments()
 
         async def ask(replica: Replica, seconds: float | None) -> AIMessage:
-            options = replica.options(seconds) if seconds is not None else {}
+            # The limit itself is kept outside, where it is known whether the event loop was late.
+            options = replica.options(2 * seconds) if seconds is not None else {}
             try:
                 return await replica.model.ainvoke(messages, **arguments, **options)
             except Exception as error:
