@@ -20,9 +20,6 @@
 Every message names the thing at fault, the value found, and what to do about it.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 
 class StellwerkError(Exception):
     """Base of every error that Stellwerk raises on purpose."""
@@ -61,7 +58,7 @@ class TierError(StellwerkError):
     `tries` are the tries that failed, and `waited` is how long the call waited, in seconds.
     """
 
-    tries: Sequence[Any] = ()
+    tries: tuple[object, ...] = ()
     waited: float = 0.0
 
 

@@ -30,6 +30,7 @@ def terms_of(
     above = ladder.above(tier)
     last = (
         above is None
+        or above.gate is ladder.tier(tier).gate  # on the same hardware there is nothing to gain
         or not budget.allows(len(attempts) + 1, len(ladder))
         or not affordable(above, ladder, budget, attempts, worker, brief)
     )

@@ -43,7 +43,7 @@ class Order:
         flow: the run that it belongs to.
         tokens: that it is expected to take.
         key: of its prompt's beginning.
-        patience: seconds of waiting; None for as long as the tier lets any call wait.
+        patience: seconds of waiting at a tier that lets nobody in; None for as long as it lets any call wait.
         deadline: by the clock.
     """
 
@@ -74,7 +74,7 @@ class Dispatch:
         gate: grants places.
         pool: the servers.
         timeout: seconds for one try; None for none.
-        max_wait: seconds that a call waits at most, in all.
+        max_wait: seconds that a call waits at most while nobody is let in.
         max_retries: tries after the first that failed at the server's fault.
         clock: seconds; `Order.deadline` is by the same one.
     """
@@ -114,6 +114,7 @@ class _Call:
         self._order = order
         self._tokens_of = tokens_of
         self._waited = 0.0
+        self._queued = 0.0
         self._tries: list[FailedTry] = []
 
     def way(self) -> Way[Answered]:
@@ -131,9 +132,10 @@ class _Call:
 
     def _place(self, ticket: Ticket) -> Generator[Wait, None, None]:
         gate = self._tier.gate
+        entered = self._tier.clock()
         while ticket.state == "waiting":
             now = self._tier.clock()
-            if (left := self._left(now)) <= 0:
+            if (left := self._left(now, now - max(entered, gate.granted_at))) <= 0:
                 raise self._unavailable(
                     f"no place for the call: {gate.held} are taken (max_concurrency: {gate.limit}) and "
                     f"{gate.waiting - 1} more calls wait; raise its limits, or add a replica"
@@ -141,6 +143,7 @@ class _Call:
             wake = gate.wake(now)
             yield from self._wait(ticket.future, left if wake is None else min(left, wake))
             gate.pump(self._tier.clock())
+        self._queued = self._waited
 
     def _answer(self, ticket: Ticket) -> Way[Answered]:
         tier, faults, timeouts = self._tier, 0, 0
@@ -245,12 +248,17 @@ class _Call:
         finally:
             self._waited += self._tier.clock() - began
 
-    def _left(self, now: float) -> float:
-        """Seconds that the call may still wait."""
+    def _left(self, now: float, waited: float | None = None) -> float:
+        """Seconds that the call may still wait, where what counts is how long it `waited` for a server.
+
+        In the queue only the time counts in which nobody was let in. Many subtasks of one's own are a long
+        queue and no outage: they neither fail nor go up the ladder for that.
+        """
         patience = self._order.patience
         longest = self._tier.max_wait if patience is None else min(patience, self._tier.max_wait)
+        over = longest - (self._waited - self._queued if waited is None else waited)
         left = self._to_deadline(now)
-        return longest - self._waited if left is None else min(longest - self._waited, left)
+        return over if left is None else min(over, left)
 
     def _to_deadline(self, now: float) -> float | None:
         return None if self._order.deadline is None else self._order.deadline - now

@@ -32,6 +32,8 @@ class Try:
     timeout: float | None
 
 
+_LATE = 0.1  # seconds
+
 Outcome = TypeVar("Outcome")
 Way = Generator[Wait | Try, AIMessage | None, Outcome]
 
@@ -70,9 +72,7 @@ async def ago(way: Way[Outcome], ask: Callable[[Replica, float | None], Awaitabl
             try:
                 match step:
                     case Try():
-                        # A client's own timeout starts anew with each byte; this one does not.
-                        async with asyncio.timeout(step.timeout):
-                            message = await ask(step.replica, step.timeout)
+                        message = await _in_time(ask(step.replica, step.timeout), step.timeout)
                     case Wait(None, seconds):
                         await asyncio.sleep(seconds)
                     case Wait(future, seconds):
@@ -86,3 +86,33 @@ async def ago(way: Way[Outcome], ask: Callable[[Replica, float | None], Awaitabl
     except StopIteration as stop:
         outcome: Outcome = stop.value
         return outcome
+
+
+async def _in_time(answer: Awaitable[AIMessage], seconds: float | None) -> AIMessage:
+    """The answer, if it comes in so many seconds; a client's own timeout starts anew with each byte.
+
+    An event loop that is kept from running sees its timers and its answers late alike, and must not take the
+    answers for missing: the limit moves by as much as it came late, to twice its length at most.
+    """
+    if seconds is None:
+        return await answer
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+    latest = due + seconds
+    timer: asyncio.TimerHandle | None = None
+
+    def look(due: float) -> None:
+        nonlocal timer
+        now = loop.time()
+        if now - due > _LATE and now < latest:
+            due = min(now + (now - due), latest)
+            timer = loop.call_at(due, look, due)
+        else:
+            limit.reschedule(now)
+
+    async with asyncio.timeout(None) as limit:
+        timer = loop.call_at(due, look, due)
+        try:
+            return await answer
+        finally:
+            timer.cancel()

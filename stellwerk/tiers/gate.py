@@ -38,6 +38,8 @@ class Gate:
     def __init__(self, limit: int | None = None, rate: Rate | None = None) -> None:
         self.limit = limit
         self.rate = rate or Rate()
+        self.granted_at = float("-inf")
+        """When the latest place was granted; a queue that moves is no outage, however long it is."""
         self._held = 0
         self._waiting = 0
         self._lock = threading.Lock()
@@ -122,6 +124,7 @@ class Gate:
             if ticket.flow in self._flows:
                 self._flows.move_to_end(ticket.flow)
             self._held += 1
+            self.granted_at = now
             ticket.state = "granted"
             ticket.spent = self.rate.take(ticket.tokens, now)
             ticket.future.set_result(None)

@@ -45,8 +45,9 @@ def openai_tier(
         requests_per_minute: over all replicas; None for no limit.
         tokens_per_minute: of prompts and answers, over all replicas; None for no limit.
         timeout: seconds for one try.
-        patience: seconds that a call waits for a place or a server where another tier may be asked instead.
-        max_wait: seconds that any call waits at most.
+        patience: seconds that a call waits, while no place is granted to anyone or no server takes it, where
+            another tier may be asked instead. Standing in a queue that moves does not count.
+        max_wait: seconds that any call waits so.
         max_retries: tries after the first, where the server was at fault, on another replica if there is one.
             A busy server (429, 503) is waited for instead, and one that hung is not asked again.
         metrics: whether the servers are vLLM and their `/metrics` may be read, once a second, to see how long

@@ -69,7 +69,7 @@ class Request:
         tool_choice: `"auto"`, `"none"`, `"required"` or the name of a tool; the server's default if None.
         logprobs: whether the reply should sum up the log-probabilities of its tokens.
         flow: the run that the call belongs to; waiting calls are served in turn, run by run.
-        patience: seconds to wait for a place at the tier; None for as long as the deadline allows.
+        patience: seconds to wait at a tier that lets nobody in; None for `max_wait`.
         deadline: `time.monotonic()` by which the answer has to be there; None for the tier's own timeout.
     """
 
@@ -151,8 +151,9 @@ class Tier:
             limit.
         timeout: seconds for one try; None for none. A model in this process cannot be broken off: its call is
             given up, and goes on.
-        patience: seconds that a call waits for a place or a server where another tier may be asked instead.
-        max_wait: seconds that any call waits at most.
+        patience: seconds that a call waits, while no place is granted to anyone or no server takes it, where
+            another tier may be asked instead. Standing in a queue that moves does not count.
+        max_wait: seconds that any call waits so.
         max_retries: tries after the first, where the server was at fault.
         replicas: the servers, if there are several; `model` is that of the first.
         gate: shared by tiers on the same hardware, in place of the limits.
@@ -244,7 +245,8 @@ class Tier:
         messages, arguments = phrased(request, self)
 
         async def ask(replica: Replica, seconds: float | None) -> AIMessage:
-            options = replica.options(seconds) if seconds is not None else {}
+            # The limit itself is kept outside, where it is known whether the event loop was late.
+            options = replica.options(2 * seconds) if seconds is not None else {}
             try:
                 return await replica.model.ainvoke(messages, **arguments, **options)
             except Exception as error:

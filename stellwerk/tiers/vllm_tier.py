@@ -47,8 +47,9 @@ def vllm_tier(
         requests_per_minute: over all replicas; None for no limit.
         tokens_per_minute: of prompts and answers, over all replicas; None for no limit.
         timeout: seconds for one try.
-        patience: seconds that a call waits for a place or a server where another tier may be asked instead.
-        max_wait: seconds that any call waits at most.
+        patience: seconds that a call waits, while no place is granted to anyone or no server takes it, where
+            another tier may be asked instead.
+        max_wait: seconds that any call waits so.
         max_retries: tries after the first, where the server was at fault.
         metrics: whether `/metrics` is read, once a second at most, to see how long the servers' queues are.
 

@@ -19,6 +19,7 @@ from stellwerk.graphs.orchestrator import create_orchestrator
 from stellwerk.outcome import Attempt, SubtaskResult
 from stellwerk.plan import Subtask
 from stellwerk.routers.smallest_first import Fixed
+from stellwerk.tiers.gate import Gate
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.tier import Price, Tier
@@ -126,6 +127,17 @@ def test_where_the_router_knows_no_other_tier_an_exhausted_one_is_waited_for(syn
     assert gave_up["verdict"].get("reason") == "unavailable"
     assert waited["tier"] == "small"
     assert "waits for it" in waited["decision"]["why"]
+
+
+def test_tiers_on_the_same_hardware_are_not_left_for_each_other(sync: bool) -> None:
+    gate = Gate(1)
+    small = tier("small", gate=gate, patience=0.0)
+    with taken(small) as release, ThreadPoolExecutor(1) as pool:
+        job = pool.submit(result, [small, tier("large", not_asked, gate=gate)], sync=sync)
+        while not gate.waiting:
+            threading.Event().wait(0.001)
+        release.set()
+        assert [attempt["tier"] for attempt in job.result(WAIT)["attempts"]] == ["small"]
 
 
 def test_nothing_is_waited_for_for_ever(sync: bool) -> None:

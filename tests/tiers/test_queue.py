@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -262,3 +263,28 @@ def test_an_interrupted_thread_loses_no_place(monkeypatch: pytest.MonkeyPatch) -
             tier.call(ask())
     tier.gate.leave(ticket, 0.0)
     free(tier)
+
+
+def test_a_long_queue_that_moves_makes_nobody_give_up() -> None:
+    async def slowly(messages: Sequence[BaseMessage]) -> None:
+        await asyncio.sleep(0.03)
+
+    tier = Tier(name="small", model=Scripted(reply=always("ok"), abefore=slowly), max_concurrency=1)
+
+    async def many() -> list[float]:
+        replies = await asyncio.gather(*(tier.acall(ask(patience=2.0)) for _ in range(100)))
+        return [reply.waited for reply in replies]
+
+    assert max(asyncio.run(many())) > 2.5
+
+
+async def test_an_event_loop_that_was_kept_from_running_does_not_take_answers_for_missing() -> None:
+    async def quickly(messages: Sequence[BaseMessage]) -> None:
+        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # an answer takes some turns of the loop to be read
+
+    tier = Tier(name="small", model=Scripted(reply=always("ok"), abefore=quickly), timeout=0.4)
+    call = asyncio.create_task(tier.acall(ask()))
+    await asyncio.sleep(0)
+    time.sleep(0.6)  # noqa: ASYNC251  # somebody blocks the loop
+    assert (await call).text == "ok"
