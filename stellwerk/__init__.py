@@ -41,6 +41,17 @@ if TYPE_CHECKING:
     from stellwerk.plan import Plan, Subtask
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
+    from stellwerk.tiers.adapters import (
+        Adapter,
+        alist_adapters,
+        aload_adapter,
+        aunload_adapter,
+        list_adapters,
+        load_adapter,
+        unload_adapter,
+    )
+    from stellwerk.tiers.openai import vllm_tier
+    from stellwerk.tiers.vllm import ChatVLLM
     from stellwerk.worker import Brief, Example, Worker
     from stellwerk.workers import (
         calculate_worker,
@@ -55,6 +66,7 @@ if TYPE_CHECKING:
     __version__ = version("stellwerk")
 
 __all__ = [
+    "Adapter",
     "AsyncRunStore",
     "AsyncSQLAlchemySaver",
     "AsyncSQLAlchemyStore",
@@ -62,6 +74,7 @@ __all__ = [
     "Brief",
     "Budget",
     "ChatLlamaCpp",
+    "ChatVLLM",
     "ConfigurationError",
     "ContextOverflowError",
     "DatabaseError",
@@ -98,6 +111,9 @@ __all__ = [
     "UntrustedDataError",
     "Worker",
     "__version__",
+    "alist_adapters",
+    "aload_adapter",
+    "aunload_adapter",
     "calculate_worker",
     "classify_worker",
     "create_orchestrator",
@@ -105,15 +121,20 @@ __all__ = [
     "create_worker_graph",
     "embedded_ladder",
     "extract_worker",
+    "list_adapters",
+    "load_adapter",
     "look_up_worker",
     "openai_tier",
     "read_document",
     "summarise_worker",
+    "unload_adapter",
+    "vllm_tier",
     "write_worker",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted, given `__getattr__`
     _HOME = {
+        "Adapter": "tiers.adapters",
         "AsyncRunStore": "persistence.runs",
         "AsyncSQLAlchemySaver": "persistence.saver",
         "AsyncSQLAlchemyStore": "persistence.store",
@@ -121,6 +142,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Brief": "worker",
         "Budget": "budget",
         "ChatLlamaCpp": "tiers.llamacpp",
+        "ChatVLLM": "tiers.vllm",
         "Decision": "decision",
         "Document": "document",
         "Example": "worker",
@@ -140,6 +162,9 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Tier": "tiers.tier",
         "TraceStore": "persistence.traces",
         "Worker": "worker",
+        "alist_adapters": "tiers.adapters",
+        "aload_adapter": "tiers.adapters",
+        "aunload_adapter": "tiers.adapters",
         "calculate_worker": "workers.calculate",
         "classify_worker": "workers.classify",
         "create_orchestrator": "graphs.orchestrator",
@@ -147,10 +172,14 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "create_worker_graph": "graphs.worker",
         "embedded_ladder": "tiers.embedded",
         "extract_worker": "workers.extract",
+        "list_adapters": "tiers.adapters",
+        "load_adapter": "tiers.adapters",
         "look_up_worker": "workers.look_up",
         "openai_tier": "tiers.openai",
         "read_document": "document",
         "summarise_worker": "workers.text",
+        "unload_adapter": "tiers.adapters",
+        "vllm_tier": "tiers.openai",
         "write_worker": "workers.text",
     }
 

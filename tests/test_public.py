@@ -20,7 +20,7 @@ print(json.dumps(sorted(loaded & set({heavy!r}))))
     "code",
     [
         "import stellwerk",
-        "from stellwerk import *",
+        "import stellwerk; [getattr(stellwerk, name) for name in stellwerk.__all__ if name != 'ChatVLLM']",
         "import stellwerk; stellwerk.create_orchestrator; stellwerk.embedded_ladder()",
     ],
 )

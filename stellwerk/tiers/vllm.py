@@ -282,7 +282,7 @@ def _form(given: Any) -> Any:
 
 
 def _keep_parsed(generation: ChatGeneration, text: str, options: Mapping[str, Any]) -> None:
-    """Keep an answer as an object of the class that was asked for; `with_structured_output` takes it there."""
+    """Keep an answer as an object of the class that was asked for, for `with_structured_output`."""
     form = options.get("response_format")
     if isinstance(form, type) and issubclass(form, BaseModel):
         with suppress(ValidationError):  # then `with_structured_output` tells of the whole message

@@ -36,7 +36,7 @@ def test_adapters_side_by_side_answer_each_in_its_own_way(loaded: Server) -> Non
     names = [None, "first@v1", "second@v1"]
 
     async def ask_all() -> list[str]:
-        asking = (chat.ainvoke(QUESTION, **({"adapter": name} if name else {})) for name in names * 2)
+        asking = (chat.ainvoke(QUESTION, adapter=name) for name in names * 2)
         return [message.text for message in await asyncio.gather(*asking)]
 
     answers = asyncio.run(ask_all())

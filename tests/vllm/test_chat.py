@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+from functools import reduce
+from operator import add
 from typing import Any, Literal
 
 import httpx
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessageChunk, HumanMessage
 from pydantic import BaseModel, ConfigDict, Field
 
 from stellwerk.errors import ContextOverflowError
@@ -131,12 +133,13 @@ def test_the_constraints_of_old_are_ignored_by_the_server(server: Server) -> Non
 def test_a_tool_that_must_be_called_is_called_as_its_schema_says(
     chat: ChatVLLM, choice: str, names: set[str], way: str
 ) -> None:
-    bound = chat.bind_tools([Sum, Product], tool_choice=choice).bind(max_tokens=100)
+    bound = chat.bind_tools([Sum, Product], tool_choice=choice)
     if way == "invoke":
-        message = bound.invoke("What is 2 plus 3?")
+        message = bound.invoke("What is 2 plus 3?", max_tokens=100)
     else:
-        first, *rest = bound.stream("What is 2 plus 3?")
-        message = first.__add__(rest)  # type: ignore[attr-defined]  # of a stream
+        chunks = [*bound.stream("What is 2 plus 3?", max_tokens=100)]
+        assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
+        message = reduce(add, chunks)
     (call,) = message.tool_calls
     assert call["name"] in names
     Sum.model_validate(call["args"], strict=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite import SqliteSaver
 from openai import APIConnectionError
 from pydantic import BaseModel, Field
@@ -98,7 +99,7 @@ def run(tiers: list[Tier], path: Path, given: Any, after: Callable[[str], object
         [worker(output=Bird, checks=[check], max_tokens=30)], Ladder(tiers), synthesizer="join"
     )
     with SqliteSaver.from_conn_string(str(path)) as saver:
-        config = {"configurable": {"thread_id": "1"}}
+        config: RunnableConfig = {"configurable": {"thread_id": "1"}}
         return dict(graph.compile(checkpointer=saver).invoke(given, config, durability="sync"))
 
 
