@@ -1,5 +1,5 @@
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,14 @@ SHARED = (
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker("vllm")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and (why := missing()):
+        report.longrepr = (__file__, 1, f"Skipped: {why}")  # one line for all of them
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
