@@ -8,12 +8,12 @@ PIP := -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/annual_report
 SOURCES := $(shell find stellwerk -type f ! -name '*.pyc') pyproject.toml README.md LICENSE NOTICE
 BESIDE := tests benchmarks deploy examples docs pyproject.toml langgraph.json Makefile LICENSE $(wildcard *.md)
-FAST := not server and not model and not slow
+FAST := not server and not model and not slow and not vllm
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-all test-wheel test-oldest models lint format types imports studio \
+.PHONY: help demo test test-fast test-all test-vllm test-wheel test-oldest models lint format types imports studio \
 	bench-tatqa bench-overhead bench-persistence kills clean
 
 help:  ## Show this list
@@ -23,14 +23,17 @@ demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual rep
 	$(BIN)/stellwerk models pull
 	$(BIN)/stellwerk run "$$(cat $(EXAMPLE)/task.txt)" --file $(EXAMPLE)/page.md
 
-test: lint types imports test-all test-wheel test-oldest  ## Run every check there is (about 10 minutes)
+test: lint types imports test-all test-vllm test-wheel test-oldest  ## Run every check there is (about 15 minutes)
 	@echo "All checks passed."
 
 test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model, start no server and are not slow (a minute or two)
 	$(BIN)/python -m pytest -n 2 -m "$(FAST)"
 
-test-all: $(VENV)/.installed-dev models  ## Run all tests; the 135M model is fetched (98 MB)
-	$(BIN)/python -m pytest -n 2
+test-all: $(VENV)/.installed-dev models  ## Run all tests but those of vLLM; the 135M model is fetched (98 MB)
+	$(BIN)/python -m pytest -n 2 -m "not vllm"
+
+test-vllm: $(VENV)/.installed-dev  ## Run the tests on a real vLLM server, where one can be started (a few minutes)
+	$(BIN)/python -m pytest tests/vllm
 
 # `test-all` runs everything with the newest dependencies, and `test-oldest` what is fast on the wheel: this is where
 # both meet, on what a wheel may lack (modules, migrations, the command) and on what the newest release may break.

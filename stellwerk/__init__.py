@@ -43,6 +43,15 @@ if TYPE_CHECKING:
     from stellwerk.plan import Plan, Subtask
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
+    from stellwerk.tiers.adapters import (
+        Adapter,
+        alist_adapters,
+        aload_adapter,
+        aunload_adapter,
+        list_adapters,
+        load_adapter,
+        unload_adapter,
+    )
     from stellwerk.tiers.probe_ladder import aprobe_ladder, probe_ladder
     from stellwerk.tiers.vllm import ChatVLLM
     from stellwerk.tiers.vllm_tier import vllm_tier
@@ -61,6 +70,7 @@ if TYPE_CHECKING:
     __version__ = version("stellwerk")
 
 __all__ = [
+    "Adapter",
     "AsyncRunStore",
     "AsyncSQLAlchemyCapabilityStore",
     "AsyncSQLAlchemySaver",
@@ -108,7 +118,10 @@ __all__ = [
     "UntrustedDataError",
     "Worker",
     "__version__",
+    "alist_adapters",
+    "aload_adapter",
     "aprobe_ladder",
+    "aunload_adapter",
     "calculate_worker",
     "classify_worker",
     "create_orchestrator",
@@ -116,18 +129,22 @@ __all__ = [
     "create_worker_graph",
     "embedded_ladder",
     "extract_worker",
+    "list_adapters",
+    "load_adapter",
     "look_up_worker",
     "mcp_tools",
     "openai_tier",
     "probe_ladder",
     "read_document",
     "summarise_worker",
+    "unload_adapter",
     "vllm_tier",
     "write_worker",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted, given `__getattr__`
     _HOME = {
+        "Adapter": "tiers.adapters",
         "AsyncRunStore": "persistence.runs",
         "AsyncSQLAlchemyCapabilityStore": "persistence.capabilities",
         "AsyncSQLAlchemySaver": "persistence.saver",
@@ -158,7 +175,10 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Tier": "tiers.tier",
         "TraceStore": "persistence.traces",
         "Worker": "worker",
+        "alist_adapters": "tiers.adapters",
+        "aload_adapter": "tiers.adapters",
         "aprobe_ladder": "tiers.probe_ladder",
+        "aunload_adapter": "tiers.adapters",
         "calculate_worker": "workers.calculate",
         "classify_worker": "workers.classify",
         "create_orchestrator": "graphs.orchestrator",
@@ -166,12 +186,15 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "create_worker_graph": "graphs.worker",
         "embedded_ladder": "tiers.embedded",
         "extract_worker": "workers.extract",
+        "list_adapters": "tiers.adapters",
+        "load_adapter": "tiers.adapters",
         "look_up_worker": "workers.look_up",
         "mcp_tools": "workers.mcp",
         "openai_tier": "tiers.openai",
         "probe_ladder": "tiers.probe_ladder",
         "read_document": "document",
         "summarise_worker": "workers.text",
+        "unload_adapter": "tiers.adapters",
         "vllm_tier": "tiers.vllm_tier",
         "write_worker": "workers.text",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
@@ -11,7 +12,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, InvalidToolCall
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.tiers.http_clients import client_per_loop, limited_client
@@ -162,14 +163,14 @@ class ChatVLLM(ChatOpenAI):
                 raise ConfigurationError(
                     "a call has both structured_outputs and response_format; an answer follows one of them"
                 )
-            if not payload.get("response_format"):
+            if not payload.get("response_format"):  # which only this call can have given
                 body["structured_outputs"] = structured
         if self.strict_tools and payload.get("tools"):
             payload["tools"] = [_strict(tool) for tool in payload["tools"]]
-        if isinstance(payload.get("response_format"), dict):
+        if form := payload.pop("response_format", None):
             # Past the OpenAI client, which would refuse tools that are not strict, raise on an answer that
             # was cut off, and leave log-probabilities out of a stream.
-            body["response_format"] = payload.pop("response_format")
+            body["response_format"] = _form(form)
         if body:
             payload["extra_body"] = body
         return payload
@@ -193,15 +194,9 @@ class ChatVLLM(ChatOpenAI):
         base_generation_info: dict[str, Any] | None,
     ) -> ChatGenerationChunk | None:
         made = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
-        choices = chunk.get("choices") or (chunk.get("chunk") or {}).get("choices")
-        if made is not None and choices:
+        if made is not None and (choices := chunk.get("choices")):
             _keep_reasoning(made, choices[0].get("delta"))
             made.message.response_metadata["model_provider"] = _PROVIDER
-        return made
-
-    def _get_generation_chunk_from_completion(self, completion: Any) -> ChatGenerationChunk:
-        made = super()._get_generation_chunk_from_completion(completion)
-        made.message.additional_kwargs.pop("reasoning_content", None)  # the deltas had it
         return made
 
     def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
@@ -226,6 +221,7 @@ class ChatVLLM(ChatOpenAI):
         for generation in result.generations:
             info = generation.generation_info or {}
             generation.generation_info = info | self._metadata(info.get("logprobs"), options)
+            _keep_parsed(generation, generation.text, options)
         return result
 
     def _metadata(self, logprobs: object, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,16 +240,19 @@ class _Ending:
     def __init__(self, model: ChatVLLM, options: Mapping[str, Any]) -> None:
         self._model, self._options = model, options
         self._tokens: list[Any] = []
+        self._text = ""
         self._ended = False
 
     def mark(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """The chunk, with the metadata if it is the one that has the reason to stop."""
         info = chunk.generation_info or {}
         self._tokens += (info.get("logprobs") or {}).get("content") or ()
+        self._text += chunk.text
         if info.get("finish_reason") and not self._ended:
             self._ended = True
             metadata = self._model._metadata({"content": self._tokens}, self._options)
             chunk.generation_info = info | metadata
+            _keep_parsed(chunk, self._text, self._options)
         return chunk
 
     def check(self) -> None:
@@ -272,6 +271,24 @@ class _Ending:
 def _strict(tool: Any) -> Any:
     function = tool.get("function")
     return {**tool, "function": {"strict": True, **function}} if isinstance(function, dict) else tool
+
+
+def _form(given: Any) -> Any:
+    """The `response_format` as it is sent; a Pydantic class stands for its schema."""
+    if not (isinstance(given, type) and issubclass(given, BaseModel)):
+        return given
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": given.__name__, "schema": given.model_json_schema(), "strict": True},
+    }
+
+
+def _keep_parsed(generation: ChatGeneration, text: str, options: Mapping[str, Any]) -> None:
+    """Keep an answer as an object of the class that was asked for, for `with_structured_output`."""
+    form = options.get("response_format")
+    if isinstance(form, type) and issubclass(form, BaseModel):
+        with suppress(ValidationError):  # then `with_structured_output` tells of the whole message
+            generation.message.additional_kwargs["parsed"] = form.model_validate_json(text)
 
 
 def _messages(response: Any) -> list[Any]:

@@ -220,7 +220,6 @@ class Said(BaseModel):
     text: str
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of ChatOpenAI, when it streams
 @pytest.mark.parametrize("way", ["invoke", "stream"])
 def test_reasoning_is_kept_once_beside_a_parsed_answer(way: str) -> None:
     whole = {"content": '{"text": "six"}', "reasoning": "2 times 3"}
@@ -232,6 +231,17 @@ def test_reasoning_is_kept_once_beside_a_parsed_answer(way: str) -> None:
     message = raw[0].__add__(raw[1:]) if len(raw) > 1 else raw[0]
     assert message.additional_kwargs["reasoning_content"] == "2 times 3"
     assert [part["parsed"] for part in parts if part.get("parsed")][-1] == Said(text="six")
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_an_answer_that_does_not_follow_its_class_is_shown_in_the_error(way: str) -> None:
+    text = '{"te'
+    answer: Any = completion(text, finish="length") if way == "invoke" else events(text, finish="length")
+    with serve_prepared(answer) as server:
+        model = chat(server).with_structured_output(Said)
+        with pytest.raises(ValueError, match=r'does not have a .parsed. field[\s\S]*"te[\s\S]*length'):
+            model.invoke("Hello") if way == "invoke" else list(model.stream("Hello"))
+    assert server.body["response_format"]["json_schema"]["schema"] == Said.model_json_schema()
 
 
 def test_usage_is_there_with_what_was_cached(ask: Ask) -> None:
