@@ -13,9 +13,9 @@ from stellwerk.tiers.adapters import (
     load_adapter,
     unload_adapter,
 )
-from stellwerk.tiers.openai import vllm_tier
 from stellwerk.tiers.tier import Request
 from stellwerk.tiers.vllm import ChatVLLM
+from stellwerk.tiers.vllm_tier import vllm_tier
 from tests.vllm.server import NAME, Server
 
 QUESTION = "What is the capital of France?"

@@ -13,9 +13,9 @@ from langchain_core.messages import AIMessageChunk, HumanMessage
 from pydantic import BaseModel, ConfigDict, Field
 
 from stellwerk.errors import ContextOverflowError
-from stellwerk.tiers.openai import vllm_tier
 from stellwerk.tiers.tier import Request
 from stellwerk.tiers.vllm import ChatVLLM
+from stellwerk.tiers.vllm_tier import vllm_tier
 from tests.vllm.server import NAME, Server
 
 QUESTION = "What is the capital of France?"

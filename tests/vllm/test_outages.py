@@ -18,9 +18,9 @@ from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.tiers.adapters import load_adapter
 from stellwerk.tiers.ladder import Ladder
-from stellwerk.tiers.openai import vllm_tier
 from stellwerk.tiers.tier import Request, Tier
 from stellwerk.tiers.vllm import ChatVLLM
+from stellwerk.tiers.vllm_tier import vllm_tier
 from stellwerk.worker import Brief
 from tests.fakes import Crash, mark_of, plan, worker
 from tests.vllm.server import NAME, Server
