@@ -121,6 +121,33 @@ class Capabilities:
         still = tuple(name for name in self.unanswered if name in later.unanswered)
         return replace(self, **found, details={**self.details, **details}, unanswered=still)
 
+    def common(self, other: Capabilities) -> Capabilities:
+        """What may be relied on where either server may get the request: of two findings, the worse."""
+        values = {name: _worse(getattr(self, name), getattr(other, name)) for name in SWITCHES}
+        sizes = [each.context_window for each in (self, other) if each.context_window]
+        same = {name: getattr(self, name) for name in ("unparsable_schema", "server", "version")}
+        for name, value in same.items():
+            if value != getattr(other, name):
+                same[name] = getattr(_UNKNOWN, name)
+        both = {**values, **same, "context_window": min(sizes, default=None)}
+        details = {**other.details, **self.details}
+        for name, value in both.items():
+            if name in other.details and getattr(self, name) != value == getattr(other, name):
+                details[name] = other.details[name]
+        unanswered = tuple(dict.fromkeys((*self.unanswered, *other.unanswered)))
+        return Capabilities(
+            **both, details=details, unanswered=unanswered, probe=min(self.probe, other.probe)
+        )
+
+
+_UNKNOWN = Capabilities()
+
+
+def _worse(one: bool | None, other: bool | None) -> bool | None:
+    if one is False or other is False:
+        return False
+    return True if one and other else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundCapabilities:

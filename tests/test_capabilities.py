@@ -63,3 +63,29 @@ def test_a_later_probe_fills_in_only_what_had_no_answer() -> None:
         details={"guided_json": "accepted and ignored", "auto_tool": "a call was parsed"},
         unanswered=("named_tool",),
     )
+
+
+def test_two_servers_can_be_relied_on_for_what_both_do() -> None:
+    other = Capabilities(
+        chat=True,
+        json_schema=False,
+        guided_json=True,
+        unparsable_schema="ignored",
+        logprobs=True,
+        context_window=2048,
+        server="vllm",
+        version="0.33.0",
+        details={"json_schema": "accepted and ignored here", "guided_json": "seen"},
+        unanswered=("metrics",),
+        probe=1,
+    )
+    both = ABLE.common(other)
+    assert (both.chat, both.json_schema, both.guided_json, both.logprobs) == (True, False, False, None)
+    assert (both.unparsable_schema, both.context_window) == (None, 2048)
+    assert (both.server, both.version) == ("vllm", "")
+    assert both.details["json_schema"] == "accepted and ignored here"
+    assert both.details["guided_json"] == "accepted and ignored"
+    assert {*both.unanswered} == {"auto_tool", "named_tool", "metrics"}
+    turned = other.common(ABLE)
+    assert replace(both, unanswered=()) == replace(turned, unanswered=())
+    assert ABLE.common(ABLE) == ABLE

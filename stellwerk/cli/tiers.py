@@ -52,7 +52,7 @@ def list_tiers(*, as_json: AsJson = False, database: Database = None) -> None:
     table = Table("tier", "model", "USD per 1M in / out", "context", "at once", "checked", box=SIMPLE)
     for row in rows:
         price = row["price"]
-        usd = "not known" if price is None else f"{price['input']:g} / {price['output']:g}"
+        usd = "not known" if price is None else f"{price['input']:.4g} / {price['output']:.4g}"
         cells = (row["name"], row["model"], usd, f"{row['context_window']:,}")
         limit = "no limit" if row["max_concurrency"] is None else str(row["max_concurrency"])
         table.add_row(*(Text(plain(cell)) for cell in (*cells, limit, (row["checked_at"] or "never")[:10])))
@@ -76,8 +76,8 @@ def check(
 ) -> None:
     """Find out what the tiers' servers really do; exit with 1 if one does not answer.
 
-    Servers are sent some fifteen short requests each. A server that accepts a parameter and ignores it is
-    found out. Models in this process are only asked with --refresh, as they are known.
+    Each server is sent some fifteen short requests, unless it is known what it does.
+    Models in this process are known; --refresh asks them all the same.
     """
     with errors():
         from stellwerk.persistence.capabilities import SQLAlchemyCapabilityStore
@@ -180,7 +180,7 @@ def _as_json(name: str, found: FoundCapabilities) -> dict[str, Any]:
         "where": found.url,
         "model": found.model,
         "reachable": bool(found.capabilities.chat),
-        "checked_at": found.probed_at.isoformat(),
+        "checked_at": found.probed_at.isoformat() if found.capabilities.probe else None,
         "capabilities": found.capabilities.to_json(),
     }
 

@@ -42,7 +42,7 @@ def print_capabilities(name: str, found: FoundCapabilities) -> None:
 
     able = found.capabilities
     server = " ".join(part for part in (able.server, able.version) if part) or "a server of no known kind"
-    when = f"checked {found.probed_at:%Y-%m-%d %H:%M} UTC"
+    when = f"checked {found.probed_at:%Y-%m-%d %H:%M} UTC" if able.probe else "known without a check"
     typer.echo(plain(f"{name}: {found.model} on {server}, {found.url}, {when}"))
     if not able.chat:
         typer.echo(plain(f"{name} does not answer: {able.details.get('chat', 'why is not known')}"))

@@ -19,7 +19,8 @@ from stellwerk.tiers.probe_exchange import CHAT, Answer, Ask
 
 OPENAI = "https://api.openai.com/v1"
 AGENT = "stellwerk-probe"
-_PATIENCE = 20.0  # seconds for one answer
+_PATIENCE = 20.0  # seconds for one answer of a model
+_PATIENCE_FOR_FACTS = 10.0  # seconds for what a server knows without a model
 _CONNECT = 5.0  # seconds
 _LARGEST = 2_000_000  # bytes of an answer; vLLM's metrics are 60 KB
 
@@ -88,7 +89,7 @@ class _Http:
         path = parts.path.rstrip("/")
         if ask.root:
             path = path.removesuffix("/v1")
-        patience = min(_PATIENCE, left)
+        patience = min(_PATIENCE if ask.path == CHAT else _PATIENCE_FOR_FACTS, left)
         return {
             "method": "GET" if ask.body is None else "POST",
             "url": urlunsplit(parts._replace(path=path + ask.path)),

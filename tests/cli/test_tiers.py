@@ -126,6 +126,15 @@ class TestCheck:
         assert result.exit_code == 2
         assert "there is no tier 'smal'; did you mean 'small'?" in result.stderr
 
+    def test_models_in_this_process_are_known_without_a_check(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stellwerk.cli.tiers._absent", lambda tier: None)  # wherever this runs
+        result = stellwerk("check", "smollm2-135m")
+        assert result.exit_code == 0, result.stderr
+        assert "on llama.cpp, in this process, known without a check" in result.stdout
+        assert "ignored" in row(result, "schema it cannot parse").split()
+        (known,) = as_json("check", "smollm2-135m")
+        assert (known["reachable"], known["checked_at"]) == (True, None)
+
     def test_models_in_this_process_need_their_files(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
