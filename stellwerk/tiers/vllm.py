@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, InvalidToolCall
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from stellwerk.errors import ConfigurationError, TierError
 from stellwerk.tiers.http_clients import client_per_loop, limited_client
 from stellwerk.tiers.logprobs import summarise_logprobs
 from stellwerk.tiers.structured import StructuredOutputs, check_structured_outputs, refuse_guided
+from stellwerk.tiers.vllm_answer import keep_parsed, keep_reasoning, messages_of, take_broken_calls
 
 _PROVIDER = "vllm"
 
@@ -176,11 +175,11 @@ class ChatVLLM(ChatOpenAI):
         return payload
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
-        messages = _messages(response)
-        broken = [_take_broken_calls(message) for message in messages]
+        messages = messages_of(response)
+        broken = [take_broken_calls(message) for message in messages]
         result = super()._create_chat_result(response, generation_info)
         for generation, message, calls in zip(result.generations, messages, broken, strict=True):
-            _keep_reasoning(generation, message)
+            keep_reasoning(generation, message)
             if calls and isinstance(generation.message, AIMessage):
                 generation.message.invalid_tool_calls += calls
         if result.llm_output is not None:
@@ -195,7 +194,7 @@ class ChatVLLM(ChatOpenAI):
     ) -> ChatGenerationChunk | None:
         made = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         if made is not None and (choices := chunk.get("choices")):
-            _keep_reasoning(made, choices[0].get("delta"))
+            keep_reasoning(made, choices[0].get("delta"))
             made.message.response_metadata["model_provider"] = _PROVIDER
         return made
 
@@ -221,7 +220,7 @@ class ChatVLLM(ChatOpenAI):
         for generation in result.generations:
             info = generation.generation_info or {}
             generation.generation_info = info | self._metadata(info.get("logprobs"), options)
-            _keep_parsed(generation, generation.text, options)
+            keep_parsed(generation, generation.text, options)
         return result
 
     def _metadata(self, logprobs: object, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,7 +251,7 @@ class _Ending:
             self._ended = True
             metadata = self._model._metadata({"content": self._tokens}, self._options)
             chunk.generation_info = info | metadata
-            _keep_parsed(chunk, self._text, self._options)
+            keep_parsed(chunk, self._text, self._options)
         return chunk
 
     def check(self) -> None:
@@ -281,48 +280,3 @@ def _form(given: Any) -> Any:
         "type": "json_schema",
         "json_schema": {"name": given.__name__, "schema": given.model_json_schema(), "strict": True},
     }
-
-
-def _keep_parsed(generation: ChatGeneration, text: str, options: Mapping[str, Any]) -> None:
-    """Keep an answer as an object of the class that was asked for, for `with_structured_output`."""
-    form = options.get("response_format")
-    if isinstance(form, type) and issubclass(form, BaseModel):
-        with suppress(ValidationError):  # then `with_structured_output` tells of the whole message
-            generation.message.additional_kwargs["parsed"] = form.model_validate_json(text)
-
-
-def _messages(response: Any) -> list[Any]:
-    """The messages of the OpenAI client's answer; none where it is not one, of which `ChatOpenAI` tells."""
-    choices = getattr(response, "choices", None)
-    return [choice.message for choice in choices] if isinstance(choices, list) else []
-
-
-def _take_broken_calls(message: Any) -> list[InvalidToolCall]:
-    """Take out the tool calls whose arguments are JSON but no object, at which `ChatOpenAI` raises.
-
-    vLLM holds arguments to their schema only where the tool has `strict: true`.
-    """
-    broken = []
-    for call in [*(getattr(message, "tool_calls", None) or ())]:
-        arguments: Any = getattr(getattr(call, "function", None), "arguments", None)
-        try:
-            value = json.loads(arguments)
-        except (TypeError, ValueError, RecursionError):
-            continue  # `ChatOpenAI` takes it for an invalid call
-        if not isinstance(value, dict):
-            why = f"the arguments are a {type(value).__name__}, not an object"
-            name, id_ = call.function.name, call.id
-            broken.append(
-                InvalidToolCall(name=name, args=arguments, id=id_, error=why, type="invalid_tool_call")
-            )
-            message.tool_calls.remove(call)
-    return broken
-
-
-def _keep_reasoning(generation: ChatGeneration, part: Any) -> None:
-    """Keep a message's or a delta's reasoning text, which older servers call `reasoning_content`."""
-    for name in ("reasoning", "reasoning_content"):
-        text = part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
-        if isinstance(text, str) and text and isinstance(generation.message, AIMessage):
-            generation.message.additional_kwargs["reasoning_content"] = text
-            return

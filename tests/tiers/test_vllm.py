@@ -1,4 +1,5 @@
 import asyncio
+import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from openai import APIConnectionError
 from pydantic import BaseModel, SecretStr
 
 from stellwerk.errors import ConfigurationError, TierError
@@ -15,6 +17,7 @@ from stellwerk.tiers.tier import Request
 from stellwerk.tiers.vllm import ChatVLLM
 from stellwerk.tiers.vllm_tier import vllm_tier
 from tests.tiers.openai_server import Prepared, completion, events, serve_prepared
+from tests.tiers.test_tier import raw_server
 
 SCHEMA = {"title": "said", "type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "said", "schema": SCHEMA}}
@@ -343,6 +346,13 @@ def test_a_stream_that_breaks_off_is_an_error(stream: Ask) -> None:
         pytest.raises(TierError, match=r"the stream of 'small' at http://.* broke off"),
     ):
         stream(chat(server))
+
+
+def test_a_stream_whose_server_is_gone_is_an_error(stream: Ask) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100000\r\n\r\n"
+    first = f"data: {json.dumps(events('Good d')[0])}\n\n".encode()
+    with raw_server(head + first) as url, pytest.raises(APIConnectionError):
+        stream(chat(url))
 
 
 def test_a_busy_server_is_an_error_with_its_status(ask: Ask) -> None:

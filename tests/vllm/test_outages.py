@@ -104,6 +104,10 @@ def run(tiers: list[Tier], path: Path, given: Any, after: Callable[[str], object
 
 
 def test_a_run_outlives_its_server(server: Server, fragile: Server, tmp_path: Path) -> None:
+    talking = ChatVLLM(model=NAME, base_url=fragile.url, max_tokens=1500, extra_body={"ignore_eos": True})
+    stream = talking.stream("Count.")
+    next(stream)
+
     def kill(mark: str) -> None:
         if mark == "b":
             fragile.kill()
@@ -115,6 +119,8 @@ def test_a_run_outlives_its_server(server: Server, fragile: Server, tmp_path: Pa
     with pytest.raises(Crash):
         run([mortal], tmp_path / "killed.sqlite", start, after=kill)
     assert mortal.model.asked == Counter("abc")  # type: ignore[attr-defined]  # `Counting`
+    with pytest.raises(APIConnectionError):
+        list(stream)
 
     # While it is gone, a run ends, and says what is missing and why.
     failed = run([counting("small", fragile)], tmp_path / "alone.sqlite", start)

@@ -51,7 +51,7 @@ class TestStandard(ChatModelIntegrationTests):
             "model": NAME,
             "base_url": self._url,
             "max_tokens": 100,
-            "frequency_penalty": 0.5,
+            "frequency_penalty": 0.8,
             "model_kwargs": {"parallel_tool_calls": False},
         }
 
