@@ -14,7 +14,7 @@ FAST := not server and not model and not slow and not vllm
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test test-fast test-all test-vllm test-wheel test-oldest models lint format types imports studio \
-	bench-tatqa bench-overhead bench-persistence kills clean
+	bench-tatqa bench-overhead bench-persistence bench-soak kills clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ bench-overhead: $(VENV)/.installed-dev  ## Measure what running a subtask costs 
 
 bench-persistence: $(VENV)/.installed-dev  ## Measure checkpointers beside LangGraph's own, on SQLite and PostgreSQL; no model
 	$(BIN)/python -m benchmarks.persistence $(ARGS)
+
+bench-soak: $(VENV)/.installed-dev  ## Run 2,000 subtasks over two servers that fail, hang and are killed; no model
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 kills: $(VENV)/.installed-dev  ## Kill runs 200 times with SIGKILL and resume them; ARGS='--url ...' names another database
 	$(BIN)/python -m tests.persistence.kills --kills 200 $(ARGS)

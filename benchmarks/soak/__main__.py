@@ -66,7 +66,7 @@ class Soak:
     requests_per_subtask: float
     became: dict[str, int]
     kills: int
-    calls_with_error: int
+    errors: dict[str, int]
     queue_wait_p50: float
     queue_wait_p99: float
     queue_wait_max: float
@@ -192,12 +192,13 @@ def judge(
     by_job: dict[str, list[Served]] = {}
     for each in served:
         by_job.setdefault(each.job, []).append(each)
-    lost, wrong, again, waits, errors = [], [], [], [], 0
+    lost, wrong, again, waits = [], [], [], []
+    errors: Counter[str] = Counter()
     for run, output in enumerate(outputs):
         for number in range(size):
             name, result = job(run, number), output["results"][f"s{number}"]
             calls = [call for attempt in result["attempts"] for call in attempt["calls"]]
-            errors += sum("error" in call for call in calls)
+            errors.update(call["error"].partition(":")[0] for call in calls if "error" in call)
             waits.append(sum(call.get("waited", 0.0) for call in calls))
             if result["status"] != "accepted":
                 lost.append(f"{name}: {result.get('reason')}: {result.get('detail')}")
@@ -221,7 +222,7 @@ def judge(
         requests_per_subtask=len(served) / total,
         became=dict(Counter(each.how for each in served)),
         kills=sum(len(server.kills) for server in servers) - len(servers),
-        calls_with_error=errors,
+        errors=dict(errors),
         queue_wait_p50=cuts[49],
         queue_wait_p99=cuts[98],
         queue_wait_max=max(waits),
@@ -258,6 +259,7 @@ def markdown(result: Soak) -> str:
         "requests for a subtask after its accepted answer": str(len(result.again_after_acceptance)),
         "requests, a subtask": f"{result.requests} ({result.requests_per_subtask:.2f})",
         "what became of them": ", ".join(f"{how} {count}" for how, count in sorted(result.became.items())),
+        "tries that failed": ", ".join(f"{name} {count}" for name, count in sorted(result.errors.items())),
         "kills": str(result.kills),
         "queue wait p50, p99, most (s)": (
             f"{result.queue_wait_p50:.2f}, {result.queue_wait_p99:.2f}, {result.queue_wait_max:.2f}"
