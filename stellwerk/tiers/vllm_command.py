@@ -16,6 +16,10 @@ from stellwerk.tiers.tool_parsers import tool_parser
 # What a model server needs no other secret for; its hub token (HF_TOKEN) stays.
 _NOT_ITS_OWN = ("STELLWERK_DATABASE_URL", "STELLWERK_TIERS", "OPENAI_API_KEY")
 
+# Where a grammar allows any white space, small models fill their answers with it until they are cut off. vLLM
+# 0.32 heeds this setting only for a backend that is named.
+_COMPACT = '{"backend": "xgrammar", "disable_any_whitespace": true}'
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -78,6 +82,8 @@ def vllm_command(
     argv = [serve.executable, "serve", weights, "--served-model-name", tier.model]
     argv += ["--host", listen, "--port", str(port)]
     argv += ["--max-model-len", str(tier.context_window), "--enable-prefix-caching"]
+    # Without it, the tokens that came from the cache are billed as new.
+    argv += ["--enable-prompt-tokens-details", "--structured-outputs-config", _COMPACT]
     notes: list[str] = []
     if tier.max_concurrency is not None:
         # vLLM counts running requests as queued, too; with data parallelism set max_queued by hand.

@@ -25,6 +25,8 @@ def test_flags_follow_from_the_settings() -> None:
     assert command(max_concurrency=8, context_window=4096).shown() == (
         "vllm serve Qwen/Qwen2.5-3B-Instruct --served-model-name Qwen/Qwen2.5-3B-Instruct "
         "--host 127.0.0.1 --port 8000 --max-model-len 4096 --enable-prefix-caching "
+        "--enable-prompt-tokens-details "
+        """--structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}' """
         "--max-num-seqs 8 --max-num-queued-reqs 16 --enable-auto-tool-choice --tool-call-parser hermes"
     )
 
