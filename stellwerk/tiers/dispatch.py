@@ -203,9 +203,10 @@ class _Call:
         if (left := self._to_deadline(now)) is not None and left <= 0:
             return True
         if failure.kind is Kind.TIMEOUT:
-            # Elsewhere, and once: a hang costs too much to be tried often. Twice where no other tier follows.
+            # Elsewhere, and once, as a hang costs a whole timeout; oftener where no other tier may follow.
             elsewhere = len(self._tier.pool.replicas) > 1
-            return not elsewhere or timeouts > (2 if self._order.patience is None else 1)
+            most = self._tier.max_retries if self._order.patience is None else 1
+            return not elsewhere or timeouts > most
         return faults > self._tier.max_retries
 
     def _again(self, ticket: Ticket, failed: set[Replica]) -> Generator[Wait, None, None]:

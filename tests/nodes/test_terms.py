@@ -65,6 +65,14 @@ def taken(held: Tier) -> Iterator[threading.Event]:
             giving.result(WAIT)
 
 
+def somebody_waits(tier: Tier) -> None:
+    """Return once a call waits for a place."""
+    until = time.monotonic() + WAIT
+    while not tier.gate.waiting:
+        assert time.monotonic() < until
+        threading.Event().wait(0.001)
+
+
 class Releasing(Fixed):
     """Gives a place back once it is asked what to do after an attempt."""
 
@@ -108,8 +116,7 @@ def test_where_the_budget_allows_no_other_tier_an_exhausted_one_is_waited_for(
     small = tier("small", max_concurrency=1, patience=0.0)
     with taken(small) as release, ThreadPoolExecutor(1) as pool:
         job = pool.submit(result, [small, tier("large", not_asked)], sync=sync, budget=budget)
-        while not small.gate.waiting:
-            threading.Event().wait(0.001)
+        somebody_waits(small)
         release.set()
         found = job.result(WAIT)
     (attempt,) = found["attempts"]
@@ -134,8 +141,7 @@ def test_tiers_on_the_same_hardware_are_not_left_for_each_other(sync: bool) -> N
     small = tier("small", gate=gate, patience=0.0)
     with taken(small) as release, ThreadPoolExecutor(1) as pool:
         job = pool.submit(result, [small, tier("large", not_asked, gate=gate)], sync=sync)
-        while not gate.waiting:
-            threading.Event().wait(0.001)
+        somebody_waits(small)
         release.set()
         assert [attempt["tier"] for attempt in job.result(WAIT)["attempts"]] == ["small"]
 

@@ -69,7 +69,7 @@ def test_a_fault_of_one_server_is_made_good_by_the_other_at_once(ask: Ask, fault
     assert reply.replica == f"127.0.0.1:{good.port}"
     assert [failed.replica for failed in reply.tries] == [f"127.0.0.1:{bad.port}"]
     assert (bad.requests, good.requests) == (1, 1)
-    assert reply.waited < 0.2  # no back-off where another server is there
+    assert reply.waited == 0  # no back-off where another server is there
 
 
 @pytest.mark.parametrize("fault", ["500", "cut off"])
@@ -176,14 +176,14 @@ def test_a_call_that_hangs_is_ended_and_made_once_on_another_server(ask: Ask, ki
 def test_where_all_servers_hang_a_call_ends_after_two_timeouts(ask: Ask) -> None:
     with faulty(always(Does(hang=True))) as one, faulty(always(Does(hang=True))) as other:
         with pytest.raises(TierTimeoutError, match=r"gave no answer: .*[Tt]imed out.*\(2 tries\)"):
-            ask(tier(one, other, timeout=0.2), prompt(patience=5.0))
+            ask(tier(one, other, timeout=0.8), prompt(patience=5.0))
         assert (one.requests, other.requests) == (1, 1)
 
 
 def test_a_single_server_that_hangs_is_not_asked_again(ask: Ask) -> None:
     with faulty(always(Does(hang=True))) as server:
         with pytest.raises(TierTimeoutError, match=r"[Tt]imed out"):
-            ask(tier(server, timeout=0.2), prompt())
+            ask(tier(server, timeout=0.8), prompt())
         assert server.requests == 1
 
 
@@ -220,28 +220,33 @@ def test_a_server_that_is_not_there_is_passed_over(ask: Ask) -> None:
         assert dead.breaker is not None
 
 
-def test_a_server_that_comes_back_is_used_again(ask: Ask) -> None:
-    port = closed_port()
+def test_a_server_that_comes_back_is_used_again(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, failed, over = closed_port(), threading.Event(), threading.Event()
     with faulty(always(Does("ok")), port) as server:
         only = tier(server)
         assert ask(only, prompt()).text == "ok"
-    back = threading.Event()
+    fail = only.pool.fail
+
+    def noted(*told: Any) -> None:
+        fail(*told)
+        failed.set()
 
     def restart() -> None:
-        with faulty(always(Does("again")), port) as server:
-            server.wait_for(1)
-            back.wait(WAIT)
+        failed.wait(WAIT)
+        with faulty(always(Does("again")), port):
+            over.wait(WAIT)
 
-    thread = threading.Timer(0.7, restart)
+    monkeypatch.setattr(only.pool, "fail", noted)
+    thread = threading.Thread(target=restart)
     thread.start()
     try:
         reply = ask(only, prompt())
     finally:
-        back.set()
+        over.set()
         thread.join(WAIT)
     assert reply.text == "again"
     assert reply.tries
-    assert reply.waited > 0.3
+    assert reply.waited > 0
 
 
 def test_an_outage_costs_a_few_timeouts_and_not_one_for_each_call() -> None:
@@ -364,7 +369,7 @@ def test_a_server_whose_queue_is_long_gets_no_new_calls_and_the_other_does() -> 
 
 def test_where_every_queue_is_long_a_call_waits_until_one_is_shorter() -> None:
     with faulty(always(Does("ok"))) as server:
-        server.metrics = "vllm:num_requests_waiting 9"
+        server.metrics, began = "vllm:num_requests_waiting 9", time.monotonic()
         only = tier(server, metrics=True)
         only.call(prompt())
         load = only.pool.replicas[0].load
@@ -377,7 +382,7 @@ def test_where_every_queue_is_long_a_call_waits_until_one_is_shorter() -> None:
         server.metrics = "vllm:num_requests_waiting 0"
         reply = only.call(prompt())
         assert reply.waited > 0
-        assert server.metrics_read <= 2 + reply.waited
+        assert server.metrics_read <= 1 + time.monotonic() - began  # once a second, and no more
 
 
 def test_requests_per_minute_are_kept_also_by_retries(ask: Ask) -> None:
