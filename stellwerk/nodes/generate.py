@@ -7,10 +7,11 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Literal
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from stellwerk.errors import ContextOverflowError, TierError
 from stellwerk.nodes.brief import brief_of
+from stellwerk.nodes.fit import check_fit
 from stellwerk.nodes.prompts import repair_messages, worker_messages
 from stellwerk.nodes.recorded import RecordedAsk
 from stellwerk.nodes.state import Draft, WorkerState
@@ -21,6 +22,7 @@ from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Reply, Request, Tier
 from stellwerk.worker import Brief, Worker
 
+THINK = "First think about the job in a few plain sentences. Do not give the answer's JSON yet."
 FINAL = "Now give the final answer to the job.\nAnswer:"
 
 
@@ -54,11 +56,16 @@ def _draft(
     else:
         calls = []
         messages = worker_messages(worker, brief)
-    request = Request(messages=messages, schema=worker.schema_for(brief), max_tokens=worker.max_tokens)
+    schema = worker.schema_for(brief) if worker.rails.constrain else None
+    request = Request(messages=messages, schema=schema, max_tokens=worker.max_tokens)
     try:
+        if worker.rails.fit:
+            check_fit(tier, request)
         if worker.tools and step == "generate":
             reply = yield from _with_tools(worker, tier, request, calls, brief)
         else:
+            if worker.reasoning and step == "generate":
+                request = yield from _reasoned(worker, tier, request, calls, brief)
             reply = yield from _billed(worker, step, Ask(tier, request), calls, brief)
     except TierError as error:
         reason = Reason.CONTEXT if isinstance(error, ContextOverflowError) else Reason.TIER
@@ -69,7 +76,21 @@ def _draft(
         draft = Draft(text="", finish="error", reason=reason.value, detail=detail)
     else:
         draft = Draft(text=reply.text, finish=reply.finish, reason="", detail="")
+        if worker.rails.refusal and (refusal := reply.message.additional_kwargs.get("refusal")):
+            draft = Draft(text="", finish=reply.finish, reason=Reason.REFUSAL.value, detail=str(refusal)[:500])
     return {"tier": tier.name, "draft": draft, "calls": calls}
+
+
+def _reasoned(
+    worker: Worker, tier: Tier, request: Request, calls: list[Call], brief: Brief
+) -> Generator[Work, Any, Request]:
+    """The request after the model has thought aloud, free of the schema, for a limited number of tokens."""
+    messages = [*request.messages, HumanMessage(THINK)]
+    thinking = replace(request, messages=messages, schema=None, max_tokens=worker.reasoning)
+    reply = yield from _billed(worker, "generate", Ask(tier, thinking), calls, brief)
+    if not reply.text.strip():
+        return request
+    return replace(request, messages=[*messages, AIMessage(reply.text), HumanMessage(FINAL)])
 
 
 def _billed(

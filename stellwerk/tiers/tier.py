@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,6 +124,7 @@ class Tier:
         context_window: tokens that prompt and answer may have together.
         max_concurrency: calls at a time; None for no limit.
         throttle: shared by tiers on the same hardware, in place of `max_concurrency`.
+        tokenizer: counts the tokens of a text as the model does; without one a lower bound is taken.
 
     Raises:
         ConfigurationError: if the name is blank or a limit is below one.
@@ -135,6 +136,7 @@ class Tier:
     context_window: int = 32_768
     max_concurrency: int | None = None
     throttle: Throttle = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+    tokenizer: Callable[[str], int] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.name.strip():

@@ -10,9 +10,11 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from stellwerk.errors import ConfigurationError
+from stellwerk.rails import Rails
 from stellwerk.worker import Brief, Check, Example, Finish, Schema, Worker
 from stellwerk.workers.tools import as_tools
 
+REASONING_TOKENS = 128  # of a small model that thinks longer, the answer is rarely better
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -32,6 +34,8 @@ def create_worker(
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     max_tool_rounds: int = 5,
     max_tool_output: int = 8_000,
+    rails: Rails | None = None,
+    reasoning: bool | int = False,
 ) -> Worker:
     """Specify a worker: what to ask, what an answer looks like, how it is checked.
 
@@ -57,6 +61,9 @@ def create_worker(
             docstring. What they give counts as a source that checks accept.
         max_tool_rounds: how often the model may ask for tools, each time for one or several.
         max_tool_output: characters of a tool's output that the model is shown.
+        rails: what keeps answers on the track; all that help if None.
+        reasoning: let the model think in free text before the answer under the schema; a number is the most
+            tokens for it. Both calls are billed.
 
     Raises:
         ConfigurationError: if the name, the prompt, an example, a tool or a limit is unusable.
@@ -70,6 +77,9 @@ def create_worker(
     for limit, value in (("max_tool_rounds", max_tool_rounds), ("max_tool_output", max_tool_output)):
         if value < 1:
             raise ConfigurationError(f"worker {name!r}: {limit} is {value}; it must be at least 1")
+    if reasoning < 0:
+        raise ConfigurationError(f"worker {name!r}: reasoning is {reasoning}; give a number of tokens, or True")
+    rails = rails or Rails()
     solved = []
     for example in examples:
         solved.append(
@@ -91,9 +101,11 @@ def create_worker(
         finish=finish,
         narrow=narrow,
         claims=claims,
-        repairs=repairs,
+        repairs=repairs if rails.repair else 0,
         max_tokens=max_tokens,
         tools=as_tools(name, tools),
         max_tool_rounds=max_tool_rounds,
         max_tool_output=max_tool_output,
+        rails=rails,
+        reasoning=REASONING_TOKENS if reasoning is True else int(reasoning),
     )
