@@ -64,6 +64,9 @@ def number_lists(text: str) -> list[list[Number]]:
     for match in _LIST.finditer(text):
         figures = re.findall(rf"-?(?:{_FIGURE})", match[0])
         found.append([_plain(float(figure.replace(",", ""))) for figure in figures])
+    for group in re.findall(r"[(\[]([^()\[\]]*)[)\]]", text):
+        if re.search(r"\d[^,]*[NSEW],", group):  # a place: '33.4 N, 112.1 W'
+            found.append(numbers(group))
     if len(shares := re.findall(rf"({_FIGURE})\s?%", text)) > 1:
         found.append([_plain(round(float(share.replace(",", "")) / 100, 12)) for share in shares])
     return found

@@ -15,6 +15,7 @@ _STOP = frozenset(
 )
 _ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "es", "ed", "ly", "s", "e", "y")
 _CLOSED = re.compile(r"\b(?:can be|could be|choices?|options?|either|one of|must be|possible|available)\b", re.I)
+_EXAMPLES = re.compile(r"(?:\be\.g\.,?|\bsuch as|\bfor example,?) ([a-z-]+(?:(?:,? or |, )[a-z-]+)+)")  # words, not names
 _DEFAULT = re.compile(r"\bdefaults?(?: value)?(?:\s+(?:is|to|of)|\s*[=:])*\s+['\"]?([\w.+-]*\w)", re.I)
 
 
@@ -64,7 +65,8 @@ class Parameter:
         listed = re.search(r"\(([\w -]+(?:, ?[\w -]+)+(?:,? or [\w -]+)?)\)", self.description)
         if listed and not re.search(r"\b(?:in|optional|default)\b", listed[1]):
             return [part.strip() for part in re.split(r",? or |, ?", listed[1])]
-        return []
+        examples = _EXAMPLES.search(self.description)
+        return re.split(r",? or |, ", examples[1]) if examples else []
 
     @property
     def closed(self) -> bool:
