@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from stellwerk.persistence.store import AsyncSQLAlchemyStore, SQLAlchemyStore
     from stellwerk.persistence.traces import TraceStore
     from stellwerk.plan import Plan, Subtask
+    from stellwerk.rails import Rails
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
     from stellwerk.worker import Brief, Example, Worker
     from stellwerk.workers import (
         calculate_worker,
+        call_function_worker,
         classify_worker,
         create_worker,
         extract_worker,
@@ -80,6 +82,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Price",
+    "Rails",
     "Router",
     "RunCancelledError",
     "RunStore",
@@ -99,6 +102,7 @@ __all__ = [
     "Worker",
     "__version__",
     "calculate_worker",
+    "call_function_worker",
     "classify_worker",
     "create_orchestrator",
     "create_worker",
@@ -129,6 +133,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Orchestrator": "graphs.orchestrator",
         "Plan": "plan",
         "Price": "tiers.tier",
+        "Rails": "rails",
         "Router": "routers.router",
         "RunStore": "persistence.runs",
         "SQLAlchemySaver": "persistence.saver",
@@ -141,6 +146,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "TraceStore": "persistence.traces",
         "Worker": "worker",
         "calculate_worker": "workers.calculate",
+        "call_function_worker": "workers.call_function",
         "classify_worker": "workers.classify",
         "create_orchestrator": "graphs.orchestrator",
         "create_worker": "workers.create",

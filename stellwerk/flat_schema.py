@@ -7,7 +7,9 @@ from typing import Any
 
 UNKNOWN = "unknown"
 DEEPEST = 12  # levels of a schema that is flattened; what refers to itself is left as it is
-_NOISE = frozenset({"title", "default", "examples", "$defs", "definitions", "discriminator", "$schema", "$id"})
+_NOISE = frozenset(
+    {"title", "default", "examples", "$defs", "definitions", "discriminator", "$schema", "$id"}
+)
 _MAPS = frozenset({"properties", "patternProperties"})
 
 
@@ -84,7 +86,11 @@ def _without_null_branch(schema: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(other, dict) or rest.keys() & other.keys() - {"description"}:
         return schema
     if isinstance(values := other.get("enum"), list) and other.keys() <= {"enum", "type", "description"}:
-        return {**{key: value for key, value in other.items() if key != "type"}, **rest, "enum": [*values, None]}
+        return {
+            **{key: value for key, value in other.items() if key != "type"},
+            **rest,
+            "enum": [*values, None],
+        }
     if isinstance(kind := other.get("type"), str) and kind not in ("object", "array", "null"):
         return {**other, **rest, "type": [kind, "null"]}
     return schema
@@ -95,7 +101,7 @@ def _map(schema: Any) -> Any:
         return [_map(part) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in schema.items():
         if key in _MAPS or key in ("$defs", "definitions"):
             found[key] = {name: _map(part) for name, part in value.items()}

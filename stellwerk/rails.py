@@ -23,7 +23,7 @@ class Rails:
         repair: ask once more, with the error.
         ground: offer for an argument only what the request says or what follows from it.
         omit: leave out optional arguments of which the request does not speak.
-        settle: do not ask what the words of the request settle: the function, a choice that they name, a list.
+        settle: do not ask what the words of the request settle: the function, a choice they name, a list.
         solved: show two solved cases of other functions.
     """
 

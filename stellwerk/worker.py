@@ -83,7 +83,7 @@ class Worker:
     tools: tuple[BaseTool, ...] = ()
     max_tool_rounds: int = 5
     max_tool_output: int = 8_000
-    rails: Rails = Rails()
+    rails: Rails = field(default_factory=Rails)
     reasoning: int = 0
 
     @cached_property

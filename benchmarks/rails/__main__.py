@@ -28,7 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep rows here, and go on from what is there")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keep rows here, and go on from what is there"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="only print the tables of a file")
     parser.add_argument("--limit", type=int, metavar="N", help="of the rows of a task, the first N")
     parser.add_argument("--tasks", default=",".join(TASKS), help=f"of: {', '.join(TASKS)}")
@@ -71,9 +73,7 @@ def _joined(arms: list[str]) -> list[str]:
     """Arms of a comma-separated list, one of which has a comma in its name."""
     found: list[str] = []
     for arm in arms:
-        if arm not in ARMS and found and f"{found[-1]}, {arm}" in ARMS:
-            found[-1] = f"{found[-1]}, {arm}"
-        elif found and arm == "no salvage" and f"{found[-1]}, {arm}" in ARMS:
+        if found and f"{found[-1]}, {arm}" in ARMS:
             found[-1] = f"{found[-1]}, {arm}"
         else:
             found.append(arm)
@@ -82,7 +82,11 @@ def _joined(arms: list[str]) -> list[str]:
 
 def _progress(row: dict[str, Any]) -> None:
     what = "correct" if row["correct"] else row["reason"] or "wrong"
-    print(f"{row['task']:8} {row['model']:18} {row['arm']:24} {row['key']:>8} {what}", file=sys.stderr, flush=True)
+    print(
+        f"{row['task']:8} {row['model']:18} {row['arm']:24} {row['key']:>8} {what}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _save(path: Path, rows: list[dict[str, Any]]) -> None:

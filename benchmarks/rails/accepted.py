@@ -1,12 +1,14 @@
 """Whether a function call is one that BFCL accepts.
 
-The rules of the Berkeley Function-Calling Leaderboard's AST check for Python (Patil et al., 2025, "The Berkeley
-Function Calling Leaderboard", ICML; categories simple and multiple): the function has to be the one expected; each
-required parameter there; none that the accepted answers do not know; each value of the parameter's type (an integer
-passes for a float, not the other way round) and among the accepted ones; strings are compared without case, spaces
-and the signs ,./-_*^; a parameter may be left out only where "" is among its accepted values. An object is compared
-part by part with lists of accepted values for each. One departure: BFCL refuses an integer within a list of floats; JSON
-has one type of number, so here it is read as a float there, as BFCL itself does outside of lists.
+The rules of the Berkeley Function-Calling Leaderboard's AST check for Python (Patil et al., 2025, "The
+Berkeley Function Calling Leaderboard", ICML; categories simple and multiple): the function has to be the one
+expected; each required parameter there; none that the accepted answers do not know; each value of the
+parameter's type (an integer passes for a float, not the other way round) and among the accepted ones;
+strings are compared without case, spaces and the signs ,./-_*^; a parameter may be left out only where "" is
+among its accepted values. An object is compared part by part with lists of accepted values for each.
+
+One departure: BFCL refuses an integer within a list of floats. JSON has one type of number, so it is
+read here as a float, as BFCL itself does outside of lists.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def problem(
 
 
 def _is_accepted(value: Any, schema: Mapping[str, Any], accepted: Sequence[Any]) -> bool:
-    kind = _TYPES[schema["type"]]
+    kind: type = _TYPES[schema["type"]]
     if schema["type"] == "float" and type(value) is int:
         value = float(value)
     expected = next((type(option) for option in accepted if option != LEFT_OUT), None)
@@ -76,11 +78,9 @@ def _is_accepted(value: Any, schema: Mapping[str, Any], accepted: Sequence[Any])
     if kind is dict:
         return any(_is_object(value, option) for option in accepted)
     if kind is list:
-        lists = [option for option in accepted if isinstance(option, list)]
+        lists: list[list[Any]] = [option for option in accepted if isinstance(option, list)]
         if schema.get("items", {}).get("type") == "dict":
-            return any(
-                len(option) == len(value) and all(map(_is_object, value, option)) for option in lists
-            )
+            return any(len(option) == len(value) and all(map(_is_object, value, option)) for option in lists)
         inner = _TYPES.get(schema.get("items", {}).get("type", ""))
         return any(_is_list(value, option, inner) for option in lists)
     return value in accepted

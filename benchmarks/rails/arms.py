@@ -23,7 +23,10 @@ ARMS = {
     "all": _ALL,
     "plain": _PLAIN,
     "free": replace(_PLAIN, constrain=False),
-    **{f"no {name}": replace(_ALL, **{name: False}) for name in (*_OF_FUNCTIONS, "repair", "flatten", "constrain")},
+    **{
+        f"no {name}": replace(_ALL, **{name: False})
+        for name in (*_OF_FUNCTIONS, "repair", "flatten", "constrain")
+    },
     "no constrain, no salvage": replace(_ALL, constrain=False, salvage=False),
     "with unknown": replace(_ALL, unknown=True),
 }

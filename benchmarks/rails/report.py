@@ -49,21 +49,26 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def markdown(summary: Sequence[dict[str, Any]]) -> str:
     """The summary as a table."""
     lines = [
-        "| task | model | rails | n | valid | correct | against all (same rows) | lost/won | McNemar p | "
-        "tokens in / out | s | rejections |",
-        "|---" * 12 + "|",
+        "| task | model | rails | n | valid | correct | same rows as all | difference | lost/won | "
+        "McNemar p | tokens in / out | s | rejections |",
+        "|---" * 13 + "|",
     ]
     for arm in summary:
-        pair = arm.get("against_all")
-        change = f"{pair['difference'][0]:+.3f} [{pair['difference'][1]:+.3f}, {pair['difference'][2]:+.3f}]" if pair else "-"
         reasons = ", ".join(f"{count} {reason}" for reason, count in arm["reasons"].items()) or "-"
         lines.append(
             f"| {arm['task']} | {arm['model']} | {arm['arm']} | {arm['n']} | {_shown(arm['valid'])} | "
-            f"{_shown(arm['correct'])} | {change} | {pair['lost'] if pair else '-'}/{pair['won'] if pair else '-'} | "
-            f"{format(pair['p'], '.2g') if pair else '-'} | ".replace("| -/- |", "| - |")
-            + f"{arm['input']:.0f} / {arm['output']:.0f} | {arm['seconds']:.2f} | {reasons} |"
+            f"{_shown(arm['correct'])} | {_against(arm.get('against_all'))} | "
+            f"{arm['input']:.0f} / {arm['output']:.0f} | {arm['seconds']:.2f} | {reasons} |"
         )
     return "\n".join(lines)
+
+
+def _against(pair: dict[str, Any] | None) -> str:
+    if pair is None:
+        return "- | - | - | -"
+    change, low, high = pair["difference"]
+    shown = f"{change:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{pair['n']} | {shown} | {pair['lost']}/{pair['won']} | {pair['p']:.2g}"
 
 
 def exact_interval(hits: int, count: int) -> list[float]:
@@ -94,7 +99,7 @@ def _bound(hits: int, count: int, *, upper: bool) -> float:
 
 
 def _mass(hits: int, count: int, share: float) -> float:
-    return math.comb(count, hits) * share**hits * (1 - share) ** (count - hits)
+    return float(math.comb(count, hits) * share**hits * (1 - share) ** (count - hits))
 
 
 def _shown(share: list[float]) -> str:

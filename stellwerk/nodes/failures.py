@@ -59,7 +59,11 @@ def echoes(value: object, schema: Mapping[str, Any]) -> bool:
         return False
     own: Mapping[str, Any] = schema.get("properties") or {}
     inner = value.get("properties")
-    if isinstance(inner, Mapping) and "properties" not in own and (value.get("type") == "object" or inner.keys() & own):
+    if (
+        isinstance(inner, Mapping)
+        and "properties" not in own
+        and (value.get("type") == "object" or inner.keys() & own)
+    ):
         return True
     parts = [(part, own[name]) for name, part in value.items() if name in own]
     texts = [(part, shape) for part, shape in parts if isinstance(part, str | Mapping)]

@@ -8,7 +8,7 @@ from stellwerk.errors import ContextOverflowError
 from stellwerk.tiers.tier import Request, Tier
 
 PER_MESSAGE = 8  # tokens of a chat template around a message, at most, in the families served
-# Without a tokenizer: no tokenizer in use packs more than this many characters into a token on average, so what is
+# Without a tokenizer: none in use packs more than this many characters into a token on average, so what is
 # refused would not have fitted. What passes is counted by the server.
 MOST_CHARACTERS_PER_TOKEN = 8
 
@@ -22,16 +22,17 @@ def check_fit(tier: Tier, request: Request) -> None:
         ContextOverflowError: with the numbers, and what to do.
     """
     answer = request.max_tokens or 0
-    texts = [message.text for message in request.messages]
+    texts = [str(message.text) for message in request.messages]
     texts += [json.dumps(tool) for tool in request.tools]
     if tier.tokenizer is not None:
-        prompt = sum(tier.tokenizer(text) for text in texts)
-        most, how = prompt + PER_MESSAGE * len(request.messages), ""
+        prompt = sum(tier.tokenizer(text) for text in texts) + PER_MESSAGE * len(request.messages)
+        how = "up to"
     else:
-        prompt = most = sum(len(text) for text in texts) // MOST_CHARACTERS_PER_TOKEN
-        how = "at least "
+        prompt = sum(len(text) for text in texts) // MOST_CHARACTERS_PER_TOKEN
+        how = "at least"
     if prompt + answer > tier.context_window:
         raise ContextOverflowError(
-            f"the prompt has {how}{most:,} tokens and its answer may have {answer:,}; tier {tier.name!r} holds "
-            f"{tier.context_window:,} in all: split the documents or add a tier with a larger context window"
+            f"the prompt has {how} {prompt:,} tokens and its answer may have {answer:,}; tier {tier.name!r} "
+            f"holds {tier.context_window:,} in all: split the documents or add a tier with a larger context "
+            "window"
         )

@@ -77,7 +77,9 @@ def _draft(
     else:
         draft = Draft(text=reply.text, finish=reply.finish, reason="", detail="")
         if worker.rails.refusal and (refusal := reply.message.additional_kwargs.get("refusal")):
-            draft = Draft(text="", finish=reply.finish, reason=Reason.REFUSAL.value, detail=str(refusal)[:500])
+            draft = Draft(
+                text="", finish=reply.finish, reason=Reason.REFUSAL.value, detail=str(refusal)[:500]
+            )
     return {"tier": tier.name, "draft": draft, "calls": calls}
 
 

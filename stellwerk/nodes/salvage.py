@@ -15,8 +15,8 @@ MOST_STARTS = 200  # braces that are tried; a text with more of them is no answe
 def salvaged(text: str) -> Any:
     """The value, if the text holds just one JSON object or list that is not part of another.
 
-    A text with two answers stays refused: which one was meant, nobody knows. Nothing is mended: a value that is
-    not JSON as it stands is none.
+    A text with two answers stays refused: which one was meant, nobody knows. Nothing is mended: a value that
+    is not JSON as it stands is none.
 
     Raises:
         ValueError: if there is none, or more than one.

@@ -54,7 +54,9 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
     rails = worker.rails
     if draft["finish"] == "length":
         if rails.repetition and (turn := circle(text)):
-            return _rejected(Reason.REPETITION, f"the answer turns in circles, saying {turn[:60]!r} over and over")
+            return _rejected(
+                Reason.REPETITION, f"the answer turns in circles, saying {turn[:60]!r} over and over"
+            )
         return _rejected(
             Reason.LENGTH, f"the answer was cut off after {len(text):,} characters; answer more briefly"
         )
@@ -70,7 +72,9 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
         if rails.refusal and is_refusal(text):
             return _rejected(Reason.REFUSAL, f"the model refused: {text[:200]!r}")
         if rails.repetition and (turn := circle(text)):
-            return _rejected(Reason.REPETITION, f"the answer turns in circles, saying {turn[:60]!r} over and over")
+            return _rejected(
+                Reason.REPETITION, f"the answer turns in circles, saying {turn[:60]!r} over and over"
+            )
         return _rejected(Reason.NOT_JSON, f"the answer is not JSON: {error}; it begins {text[:60]!r}")
     if rails.echo and echoes(raw, worker.schema):
         return _rejected(Reason.ECHO, "the answer gives the schema back; fill it in with values")

@@ -32,7 +32,10 @@ _SOLVED = (
                 "properties": {
                     "restaurant": {"type": "string", "description": "Name of the restaurant."},
                     "guests": {"type": "integer", "description": "How many people come."},
-                    "seating": {"type": "string", "description": "'indoor' or 'terrace', by default 'indoor'."},
+                    "seating": {
+                        "type": "string",
+                        "description": "'indoor' or 'terrace', by default 'indoor'.",
+                    },
                     "limit": {"type": "number", "description": "Price limit per person. Default is 50.0."},
                 },
                 "required": ["restaurant", "guests"],
@@ -91,8 +94,8 @@ def call_function_worker(
     """A worker that picks one of the functions and fills in its arguments, without calling it.
 
     Its result is `{"function": ..., "arguments": {...}}`. For a worker that calls what it picks, give
-    `create_worker` the `tools`. A value that has to be worked out from the request rather than read in it (grams
-    from kilograms, say) is beyond this worker while `rails.ground` is on.
+    `create_worker` the `tools`. A value that has to be worked out from the request rather than read in it
+    (grams from kilograms, say) is beyond this worker while `rails.ground` is on.
 
     Args:
         functions: in the form of the OpenAI chat API, as LangChain tools, or as functions with types and a
@@ -117,7 +120,7 @@ def call_function_worker(
     def narrow(_: Schema, brief: Brief) -> Schema:
         offered: list[dict[str, Any]] = list(known.values())
         if rails.settle and (likely := likely_function(offered, brief.instruction)):
-            offered = [likely]
+            offered = [dict(likely)]
         if rails.unknown:
             offered = [{**one, "parameters": with_unknown(one["parameters"])} for one in offered]
         grounded = rails.ground or rails.omit or rails.settle

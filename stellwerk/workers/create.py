@@ -78,7 +78,9 @@ def create_worker(
         if value < 1:
             raise ConfigurationError(f"worker {name!r}: {limit} is {value}; it must be at least 1")
     if reasoning < 0:
-        raise ConfigurationError(f"worker {name!r}: reasoning is {reasoning}; give a number of tokens, or True")
+        raise ConfigurationError(
+            f"worker {name!r}: reasoning is {reasoning}; give a number of tokens, or True"
+        )
     rails = rails or Rails()
     solved = []
     for example in examples:

@@ -140,7 +140,12 @@ def _values(parameter: Parameter, said: RequestText, rails: Rails) -> Schema:
         case "string" if chosen:
             return {"enum": chosen}
         case "array" if chosen and parameter.items.get("type", "string") == "string":
-            return {"type": "array", "items": {"enum": chosen}, "minItems": len(chosen), "maxItems": len(chosen)}
+            return {
+                "type": "array",
+                "items": {"enum": chosen},
+                "minItems": len(chosen),
+                "maxItems": len(chosen),
+            }
         case "boolean" if rails.settle:
             return _truth(parameter, said)
         case "array" if rails.settle and parameter.items.get("type") in ("integer", "number") and said.lists:
@@ -168,14 +173,18 @@ def _grounded(parameter: Parameter, said: RequestText) -> Schema:
         case "string":
             return _passage(parameter, said)
         case "array":
-            element = Parameter(parameter.name, {**parameter.items, "description": parameter.description}, True)
+            element = Parameter(
+                parameter.name, {**parameter.items, "description": parameter.description}, True
+            )
             most = 1 + len(re.findall(r",|;| and | or ", said.text))
             if element.kind in ("integer", "number"):
                 most = max(2, len(said.numbers))
             items = _grounded(element, said)
             return {"type": "array", "items": items, "minItems": 1, "maxItems": min(most, 12)}
         case "object" if parameter.schema.get("properties"):
-            parts = {part.name: _grounded(part, said) for part in parameters_of({"parameters": parameter.schema})}
+            parts = {
+                part.name: _grounded(part, said) for part in parameters_of({"parameters": parameter.schema})
+            }
             needed = parameter.schema.get("required") or list(parts)
             return {"type": "object", "properties": parts, "required": needed, "additionalProperties": False}
         case _:

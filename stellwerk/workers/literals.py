@@ -8,13 +8,21 @@ from datetime import date
 
 Number = int | float
 
-_WORDS = {
+_WORDS: dict[str, Number] = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()
+        re.findall(r"\w+", "zero one two three four five six seven eight nine ten eleven twelve")
     )
 } | {"once": 1, "twice": 2, "dozen": 12, "decade": 10, "century": 100, "half": 0.5, "rest": 0}
-_MAGNITUDES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "k": 1e3, "m": 1e6, "b": 1e9}
+_MAGNITUDES = {
+    "thousand": 1e3,
+    "million": 1e6,
+    "billion": 1e9,
+    "trillion": 1e12,
+    "k": 1e3,
+    "m": 1e6,
+    "b": 1e9,
+}
 _FIGURE = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+"
 _NUMBER = re.compile(
     rf"(?P<sign>(?:(?<=^)|(?<=[\s(\[,=:^]))[-−]\s?)?(?P<money>[$€£]\s?)?(?<![\w.^])(?P<figure>{_FIGURE})"
@@ -23,11 +31,13 @@ _NUMBER = re.compile(
     rf"|\b(?P<word>{'|'.join(_WORDS)})\b",
     re.IGNORECASE,
 )
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = re.findall(r"\w+", "jan feb mar apr may jun jul aug sep oct nov dec")
 _MONTH = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.?"
 _DATES = (
     re.compile(rf"\b{_MONTH}\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year>\d{{4}})\b", re.IGNORECASE),
-    re.compile(rf"\b(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH},?\s+(?P<year>\d{{4}})\b", re.IGNORECASE),
+    re.compile(
+        rf"\b(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH},?\s+(?P<year>\d{{4}})\b", re.IGNORECASE
+    ),
 )
 _LIST = re.compile(rf"-?(?:{_FIGURE})%?(?:\s*(?:,\s*and|,|and|&)\s*-?(?:{_FIGURE})%?)+")
 _EDGES = " ,;:?!\"'`()[]"

@@ -9,13 +9,20 @@ from functools import cached_property
 from typing import Any
 
 _STOP = frozenset(
-    "a an the of in on for to and or is are be by with at as from this that it its if will should can may which "
-    "what whether optional default value values parameter param use used using given format type name list data "
-    "number num input".split()
+    re.findall(
+        r"\w+",
+        "a an the of in on for to and or is are be by with at as from this that it its if will should can "
+        "may which what whether optional default value values parameter param use used using given format "
+        "type name list data number num input",
+    )
 )
 _ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "es", "ed", "ly", "s", "e", "y")
-_CLOSED = re.compile(r"\b(?:can be|could be|choices?|options?|either|one of|must be|possible|available)\b", re.I)
-_EXAMPLES = re.compile(r"(?:\be\.g\.,?|\bsuch as|\bfor example,?) ([a-z-]+(?:(?:,? or |, )[a-z-]+)+)")  # words, not names
+_CLOSED = re.compile(
+    r"\b(?:can be|could be|choices?|options?|either|one of|must be|possible|available)\b", re.I
+)
+_EXAMPLES = re.compile(
+    r"(?:\be\.g\.,?|\bsuch as|\bfor example,?) ([a-z-]+(?:(?:,? or |, )[a-z-]+)+)"
+)  # words, not names
 _DEFAULT = re.compile(r"\bdefaults?(?: value)?(?:\s+(?:is|to|of)|\s*[=:])*\s+['\"]?([\w.+-]*\w)", re.I)
 
 

@@ -48,8 +48,7 @@ def test_a_good_answer_is_accepted_at_once(sync: bool) -> None:
     [
         ("fine", "not_json", r"the answer is not JSON: .*it begins 'fine'"),
         ('{"text": "fi', "not_json", "not JSON"),
-        (f"```json\n{GOOD}\n```", "not_json", "it begins '```json"),
-        (f"{GOOD} Hope that helps!", "not_json", "Extra data"),
+        (f"{GOOD} or {GOOD}", "not_json", "Extra data"),
         ("[" * 200_000, "not_json", "the answer is not JSON"),
         ('{"text": ' * 50_000 + "1" + "}" * 50_000, "not_json", "the answer is not JSON"),
         ('{"text": ' + "1" * 5_000 + "}", "not_json", "the answer is not JSON"),
