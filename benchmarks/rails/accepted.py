@@ -64,7 +64,7 @@ def problem(
 
 
 def _is_accepted(value: Any, schema: Mapping[str, Any], accepted: Sequence[Any]) -> bool:
-    kind: type = _TYPES[schema["type"]]
+    kind: Any = _TYPES[schema["type"]]
     if schema["type"] == "float" and type(value) is int:
         value = float(value)
     expected = next((type(option) for option in accepted if option != LEFT_OUT), None)

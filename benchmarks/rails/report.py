@@ -79,8 +79,8 @@ def exact_interval(hits: int, count: int) -> list[float]:
 def mcnemar(lost: int, won: int) -> float:
     """The exact two-sided p of McNemar's test (1947) for paired outcomes that differ."""
     count, fewer = lost + won, min(lost, won)
-    tail = sum(math.comb(count, k) for k in range(fewer + 1)) / 2**count
-    return min(1.0, 2 * tail)
+    ways = sum(math.comb(count, k) for k in range(fewer + 1))
+    return min(1.0, 2.0 * ways / float(2**count))
 
 
 def _bound(hits: int, count: int, *, upper: bool) -> float:

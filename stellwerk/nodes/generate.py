@@ -60,7 +60,7 @@ def _draft(
     request = Request(messages=messages, schema=schema, max_tokens=worker.max_tokens)
     try:
         if worker.rails.fit:
-            check_fit(tier, request)
+            yield from check_fit(tier, request)
         if worker.tools and step == "generate":
             reply = yield from _with_tools(worker, tier, request, calls, brief)
         else:

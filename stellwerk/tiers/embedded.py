@@ -50,5 +50,14 @@ def embedded_ladder(
             path=partial(model_path, name), model_name=name, context_window=window, **options
         )
         price = Price(input=rate, cached=rate * _CACHED_SHARE, output=rate, second=usd_per_second)
-        tiers.append(Tier(name=name, model=model, price=price, context_window=window, throttle=throttle))
+        tiers.append(
+            Tier(
+                name=name,
+                model=model,
+                price=price,
+                context_window=window,
+                throttle=throttle,
+                tokenizer=model.count_tokens,
+            )
+        )
     return Ladder(tiers)

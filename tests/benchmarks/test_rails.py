@@ -6,7 +6,7 @@ from benchmarks.rails.accepted import problem
 from benchmarks.rails.cases import DEVELOPED, REPORTED
 from benchmarks.rails.report import exact_interval, mcnemar, summarise
 
-FUNCTION = {
+FUNCTION: dict[str, Any] = {
     "name": "f",
     "parameters": {
         "properties": {
@@ -20,7 +20,7 @@ FUNCTION = {
         "required": ["n"],
     },
 }
-TRUTH = {
+TRUTH: dict[str, dict[str, list[Any]]] = {
     "f": {
         "n": [3],
         "x": [2.0, ""],
@@ -61,7 +61,7 @@ def test_a_call_is_judged_by_the_published_rules(arguments: dict[str, Any], wron
 
 
 def test_an_optional_argument_that_counts_must_be_there() -> None:
-    truth = {"f": {"n": [3], "s": ["NYC"]}}
+    truth: dict[str, dict[str, list[Any]]] = {"f": {"n": [3], "s": ["NYC"]}}
     assert "s was left out" in (problem("f", {"n": 3}, [FUNCTION], truth) or "")
     assert "g in place of f" in (problem("g", {"n": 3}, [FUNCTION], truth) or "")
 

@@ -42,6 +42,21 @@ def test_what_cannot_fit_with_its_answer_is_not_sent() -> None:
     assert outcome(worker, model, context_window=1_000, tokenizer=len)["verdict"] == {"accepted": True}
 
 
+def test_a_prompt_is_counted_where_its_length_does_not_settle_it() -> None:
+    model = Scripted(reply=always('{"text": "fine"}'))
+    worker = create_worker("w", output=Said, prompt="Say it.", max_tokens=100)
+    counted: list[str] = []
+
+    def count(text: str) -> int:
+        counted.append(text)
+        return 10
+
+    assert outcome(worker, model, context_window=200, tokenizer=count)["verdict"] == {"accepted": True}
+    assert "Say it." in counted[0]
+    outcome(worker, model, context_window=100_000, tokenizer=count)
+    assert len(counted) == 1
+
+
 def test_the_rail_can_be_off() -> None:
     model = Scripted(reply=always('{"text": "fine"}'))
     worker = create_worker("w", output=Said, prompt="Say it.", max_tokens=100, rails=Rails(fit=False))

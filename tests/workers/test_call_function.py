@@ -9,7 +9,7 @@ from stellwerk.graphs import create_worker_graph
 from stellwerk.worker import Brief, Worker
 from tests.fakes import Scripted, always, in_turn, ladder, run
 
-TRAVEL = {
+TRAVEL: dict[str, Any] = {
     "name": "travel.route",
     "description": "Find a route between two towns.",
     "parameters": {
@@ -27,7 +27,7 @@ TRAVEL = {
         "required": ["start", "end"],
     },
 }
-AREA = {
+AREA: dict[str, Any] = {
     "name": "area",
     "description": "Area of a rectangle.",
     "parameters": {
@@ -84,7 +84,7 @@ def test_an_optional_argument_is_there_where_the_request_speaks_of_it(
     offered = arguments(call_function_worker([TRAVEL]), request_text)
     assert offered.keys() - {"start", "end"} == optional
     free = arguments(call_function_worker([TRAVEL], rails=Rails(omit=False)), request_text)
-    assert free.keys() == TRAVEL["parameters"]["properties"].keys()  # type: ignore[index]
+    assert free.keys() == TRAVEL["parameters"]["properties"].keys()
 
 
 def test_a_choice_that_the_request_names_is_settled() -> None:
@@ -99,7 +99,7 @@ def test_without_the_rails_the_function_says_it_all() -> None:
     bare = Rails(ground=False, omit=False, settle=False)
     assert (
         arguments(call_function_worker([AREA], rails=bare), "12 by 7.5") == AREA["parameters"]["properties"]
-    )  # type: ignore[index]
+    )
 
 
 def test_the_call_is_the_result() -> None:
