@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from stellwerk.persistence.store import AsyncSQLAlchemyStore, SQLAlchemyStore
     from stellwerk.persistence.traces import TraceStore
     from stellwerk.plan import Plan, Subtask
+    from stellwerk.rails import Rails
     from stellwerk.routers import Fixed, Router, SmallestFirst
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
     from stellwerk.tiers.adapters import (
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from stellwerk.worker import Brief, Example, Worker
     from stellwerk.workers import (
         calculate_worker,
+        call_function_worker,
         classify_worker,
         create_worker,
         extract_worker,
@@ -99,6 +101,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Price",
+    "Rails",
     "Router",
     "RunCancelledError",
     "RunStore",
@@ -123,6 +126,7 @@ __all__ = [
     "aprobe_ladder",
     "aunload_adapter",
     "calculate_worker",
+    "call_function_worker",
     "classify_worker",
     "create_orchestrator",
     "create_worker",
@@ -163,6 +167,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Orchestrator": "graphs.orchestrator",
         "Plan": "plan",
         "Price": "tiers.tier",
+        "Rails": "rails",
         "Router": "routers.router",
         "RunStore": "persistence.runs",
         "SQLAlchemyCapabilityStore": "persistence.capabilities",
@@ -180,6 +185,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "aprobe_ladder": "tiers.probe_ladder",
         "aunload_adapter": "tiers.adapters",
         "calculate_worker": "workers.calculate",
+        "call_function_worker": "workers.call_function",
         "classify_worker": "workers.classify",
         "create_orchestrator": "graphs.orchestrator",
         "create_worker": "workers.create",

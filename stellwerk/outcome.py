@@ -21,6 +21,7 @@ class Reason(StrEnum):
     REPETITION = "repetition"
     EMPTY = "empty"
     REFUSAL = "refusal"
+    UNKNOWN = "unknown"
     CONTEXT = "context"
     TIER = "tier"
     UNAVAILABLE = "unavailable"

@@ -18,7 +18,9 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from stellwerk.document import Document
+from stellwerk.flat_schema import flat, with_unknown
 from stellwerk.outcome import ToolUse
+from stellwerk.rails import Rails
 from stellwerk.trace import Exchange
 
 Schema = dict[str, Any]
@@ -84,6 +86,8 @@ class Worker:
     tool_timeout: float | None = 30.0
     parallel_tools: bool | None = None
     serial: frozenset[str] = frozenset()
+    rails: Rails = field(default_factory=Rails)
+    reasoning: int = 0
 
     @cached_property
     def schema(self) -> Schema:
@@ -92,7 +96,9 @@ class Worker:
 
     def schema_for(self, brief: Brief) -> Schema:
         """The schema for one brief: narrower where the worker knows more (given labels, say)."""
-        return self.narrow(self.schema, brief) if self.narrow else self.schema
+        schema = with_unknown(self.schema) if self.rails.unknown else self.schema
+        schema = self.narrow(schema, brief) if self.narrow else schema
+        return flat(schema) if self.rails.flatten else schema
 
     @cached_property
     def tool_schemas(self) -> tuple[Schema, ...]:
@@ -109,6 +115,7 @@ class Worker:
             [[example.instruction, dict(example.answer)] for example in self.examples],
             [getattr(code, "__qualname__", repr(code)) for code in (*self.checks, self.narrow, self.finish)],
             self.max_tokens,
+            [repr(self.rails), self.reasoning],
         ]
         if self.tools:
             shape += [self.tool_schemas, self.max_tool_rounds, self.max_tool_output]

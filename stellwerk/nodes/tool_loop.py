@@ -24,10 +24,10 @@ from langgraph.types import Command
 
 from stellwerk.errors import TierError
 from stellwerk.nodes.brief import brief_of
-from stellwerk.nodes.generate import as_draft, billed, no_draft, request_of
+from stellwerk.nodes.generate import FINAL, as_draft, billed, no_draft, request_of
 from stellwerk.nodes.prompts import worker_messages
 from stellwerk.nodes.state import ToolWorkerState
-from stellwerk.nodes.step import Ask, Asking, Step
+from stellwerk.nodes.step import Ask, Step, Working
 from stellwerk.nodes.terms import waiting
 from stellwerk.nodes.tools import (
     asks_for_tools,
@@ -41,15 +41,13 @@ from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Reply
 from stellwerk.worker import Worker
 
-FINAL = "Now give the final answer to the job.\nAnswer:"
-
 Asked = dict[str, dict[str, Any]]
 
 
 def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
     """The first node of a worker with tools, to which the run comes back after each round of calls."""
 
-    def core(state: ToolWorkerState) -> Asking:
+    def core(state: ToolWorkerState) -> Working:
         brief = brief_of(state)
         tier = ladder.tier(state.get("tier") or ladder.smallest.name)
         calls, asked = _so_far(worker, state)
@@ -65,7 +63,7 @@ def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
         else:
             if is_open and not _is_final(worker, reply):
                 return _onwards(worker, tier.name, reply, calls, asked)
-            draft = as_draft(reply)
+            draft = as_draft(worker, reply)
         return Command(update={"tier": tier.name, "draft": draft, "calls": calls}, goto="verify")
 
     return Step("generate", core)

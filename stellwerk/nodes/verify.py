@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from langgraph.config import get_config
@@ -11,15 +12,19 @@ from langgraph.graph import END
 from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
 
+from stellwerk.flat_schema import UNKNOWN
 from stellwerk.nodes.brief import brief_of
+from stellwerk.nodes.failures import circle, echoes, is_refusal, refuses
+from stellwerk.nodes.salvage import salvaged
 from stellwerk.nodes.state import Draft, WorkerState
 from stellwerk.nodes.step import Asking, Step
 from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Reason, Verdict
+from stellwerk.rails import Rails
 from stellwerk.worker import Brief, Worker
 
 MAX_ANSWER = 1_000_000  # characters; a longer answer is a runaway, and parsing it is work for nothing
-_REPAIRABLE = {Reason.NOT_JSON, Reason.SCHEMA, Reason.CHECK, Reason.EMPTY}
+_REPAIRABLE = {Reason.NOT_JSON, Reason.SCHEMA, Reason.CHECK, Reason.EMPTY, Reason.ECHO}
 
 
 def verify_step(worker: Worker, tracer: Tracer | None = None) -> Step:
@@ -46,7 +51,12 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
     if draft["reason"]:
         return _rejected(Reason(draft["reason"]), draft["detail"])
     text = draft["text"]
+    rails = worker.rails
     if draft["finish"] == "length":
+        if rails.repetition and (turn := circle(text)):
+            return _rejected(
+                Reason.REPETITION, f"the answer turns in circles, saying {turn[:60]!r} over and over"
+            )
         return _rejected(
             Reason.LENGTH, f"the answer was cut off after {len(text):,} characters; answer more briefly"
         )
@@ -57,15 +67,27 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
             Reason.LENGTH, f"the answer has {len(text):,} characters; the limit is {MAX_ANSWER:,}"
         )
     try:
-        raw = json.loads(text)
+        raw = _parsed(text, rails)
     except (ValueError, RecursionError) as error:  # a ValueError also for a number of 4,300 digits
+        if rails.refusal and is_refusal(text):
+            return _rejected(Reason.REFUSAL, f"the model refused: {text[:200]!r}")
+        if rails.repetition and (turn := circle(text)):
+            return _rejected(
+                Reason.REPETITION, f"the answer turns in circles, saying {turn[:60]!r} over and over"
+            )
         return _rejected(Reason.NOT_JSON, f"the answer is not JSON: {error}; it begins {text[:60]!r}")
+    if rails.echo and echoes(raw, worker.schema):
+        return _rejected(Reason.ECHO, "the answer gives the schema back; fill it in with values")
     try:
         answer = worker.output.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "answer"
+        if rails.unknown and first["type"] in ("literal_error", "enum") and first["input"] == UNKNOWN:
+            return _rejected(Reason.UNKNOWN, f"{where}: the model does not know")
         return _rejected(Reason.SCHEMA, f"{where}: {first['msg']}")
+    if rails.refusal and refuses(raw, f"{brief.source}\n{brief.instruction}"):
+        return _rejected(Reason.REFUSAL, f"the model refused: {text[:200]!r}")
     try:
         result: BaseModel = worker.finish(answer, brief) if worker.finish else answer
         for check in worker.checks:
@@ -78,6 +100,16 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
         raise
     except Exception as error:  # a worker's own code must not take its siblings down
         return _rejected(Reason.CHECK, f"{type(error).__name__}: {error}")
+
+
+def _parsed(text: str, rails: Rails) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        if rails.salvage:
+            with suppress(ValueError, RecursionError):
+                return salvaged(text)
+        raise
 
 
 def _rejected(reason: Reason, detail: str) -> tuple[None, Verdict]:

@@ -72,6 +72,14 @@ def embedded_ladder(
             path=partial(model_path, name), model_name=name, context_window=window, **options
         )
         price = Price(input=rate, cached=rate * _CACHED_SHARE, output=rate, second=usd_per_second)
-        tier = Tier(name=name, model=model, price=price, context_window=window, gate=gate)
-        tiers.append(replace(tier, capabilities=replace(EMBEDDED, context_window=window)))
+        tier = Tier(
+            name=name,
+            model=model,
+            price=price,
+            context_window=window,
+            gate=gate,
+            tokenizer=model.count_tokens,
+            capabilities=replace(EMBEDDED, context_window=window),
+        )
+        tiers.append(tier)
     return Ladder(tiers)

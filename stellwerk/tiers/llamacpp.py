@@ -30,6 +30,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 from stellwerk.errors import ContextOverflowError, MissingExtraError, ModelFileError, TierError
+from stellwerk.tiers.tokenizers import served_tokenizer
 
 
 class ChatLlamaCpp(BaseChatModel):
@@ -76,6 +77,17 @@ class ChatLlamaCpp(BaseChatModel):
             MissingExtraError: if xllamacpp is not installed.
         """
         self._model()
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, counted by the model's own tokenizer.
+
+        Raises:
+            ModelFileError: if the file is absent, damaged, or not a model.
+            MissingExtraError: if xllamacpp is not installed.
+            TierError: if llama.cpp does not count.
+        """
+        # xllamacpp has no tokenizer of its own, but its server has one, on a port of this machine only.
+        return served_tokenizer(self._model().listening_address)(text)
 
     def bind_tools(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,6 +158,7 @@ class Tier:
         replicas: the servers, if there are several; `model` is that of the first.
         gate: shared by tiers on the same hardware, in place of the limits.
         capabilities: what its server was seen to do, as `probe_ladder` fills in; None if nothing is known.
+        tokenizer: counts the tokens of a text as the model does; without one a lower bound is taken.
 
     Raises:
         ConfigurationError: if the name is blank or a limit is below one.
@@ -177,6 +178,7 @@ class Tier:
     replicas: tuple[Replica, ...] = field(default=(), repr=False)
     gate: Gate = field(default=None, repr=False)  # type: ignore[assignment]  # set below
     capabilities: Capabilities | None = field(default=None, repr=False)
+    tokenizer: Callable[[str], int] | None = field(default=None, repr=False)
     pool: Pool = field(default=None, repr=False)  # type: ignore[assignment]  # set below
     _dispatch: Dispatch = field(init=False, repr=False)
 

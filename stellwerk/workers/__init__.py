@@ -1,6 +1,7 @@
 """Ready-made workers: specifications, compiled by `stellwerk.graphs`."""
 
 from stellwerk.workers.calculate import calculate_worker
+from stellwerk.workers.call_function import call_function_worker
 from stellwerk.workers.classify import classify_worker
 from stellwerk.workers.create import create_worker
 from stellwerk.workers.extract import extract_worker
@@ -9,6 +10,7 @@ from stellwerk.workers.text import summarise_worker, write_worker
 
 __all__ = [
     "calculate_worker",
+    "call_function_worker",
     "classify_worker",
     "create_worker",
     "extract_worker",

@@ -10,9 +10,11 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from stellwerk.errors import ConfigurationError
+from stellwerk.rails import Rails
 from stellwerk.worker import Brief, Check, Example, Finish, Schema, Worker
 from stellwerk.workers.tools import as_tools, side_effects
 
+REASONING_TOKENS = 128  # of a small model that thinks longer, the answer is rarely better
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -35,6 +37,8 @@ def create_worker(
     tool_timeout: float | None = 30.0,
     parallel_tools: bool | None = None,
     serial: Collection[str] = (),
+    rails: Rails | None = None,
+    reasoning: bool | int = False,
 ) -> Worker:
     """Specify a worker: what to ask, what an answer looks like, how it is checked.
 
@@ -66,6 +70,9 @@ def create_worker(
             server has parsed them, and those written as text are made one after the other.
         serial: names of tools with side effects. Where a reply asks for one, its calls are made one after
             the other; what was read before such a call may be read again after it.
+        rails: what keeps answers on the track; all that help if None.
+        reasoning: let the model think in free text before the answer under the schema; a number is the most
+            tokens for it. Both calls are billed.
 
     Raises:
         ConfigurationError: if the name, the prompt, an example, a tool or a limit is unusable.
@@ -83,6 +90,11 @@ def create_worker(
         raise ConfigurationError(
             f"worker {name!r}: tool_timeout is {tool_timeout}; give seconds above 0, or None for no limit"
         )
+    if reasoning < 0:
+        raise ConfigurationError(
+            f"worker {name!r}: reasoning is {reasoning}; give a number of tokens, or True"
+        )
+    rails = rails or Rails()
     made = as_tools(name, tools)
     solved = []
     for example in examples:
@@ -105,7 +117,7 @@ def create_worker(
         finish=finish,
         narrow=narrow,
         claims=claims,
-        repairs=repairs,
+        repairs=repairs if rails.repair else 0,
         max_tokens=max_tokens,
         tools=made,
         max_tool_rounds=max_tool_rounds,
@@ -113,4 +125,6 @@ def create_worker(
         tool_timeout=tool_timeout,
         parallel_tools=parallel_tools,
         serial=side_effects(name, serial, made),
+        rails=rails,
+        reasoning=REASONING_TOKENS if reasoning is True else int(reasoning),
     )

@@ -48,10 +48,9 @@ def test_a_good_answer_is_accepted_at_once(sync: bool) -> None:
     [
         ("fine", "not_json", r"the answer is not JSON: .*it begins 'fine'"),
         ('{"text": "fi', "not_json", "not JSON"),
-        (f"```json\n{GOOD}\n```", "not_json", "it begins '```json"),
-        (f"{GOOD} Hope that helps!", "not_json", "Extra data"),
-        ("[" * 200_000, "not_json", "the answer is not JSON"),
-        ('{"text": ' * 50_000 + "1" + "}" * 50_000, "not_json", "the answer is not JSON"),
+        (f"{GOOD} or {GOOD}", "not_json", "Extra data"),
+        ("[" * 200_000, "repetition", "turns in circles"),
+        ('{"text": ' * 50_000 + "1" + "}" * 50_000, "repetition", "turns in circles"),
         ('{"text": ' + "1" * 5_000 + "}", "not_json", "the answer is not JSON"),
         ('{"text": 3}', "schema", "text: Input should be a valid string"),
         ("{}", "schema", "text: Field required"),

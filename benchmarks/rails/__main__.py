@@ -1,0 +1,99 @@
+"""What each rail is worth: function calls of BFCL, and spans of TAT-QA's pages, on two small models.
+
+    python -m benchmarks.rails --json rails.json
+    python -m benchmarks.rails --report rails.json
+
+Rows that are in the file are not run again. Each arm runs the same rows, greedily, one attempt on one tier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rails.arms import ARMS, MODELS, SHARED, run_case
+from benchmarks.rails.cases import DEVELOPED, REPORTED, TASKS, load_cases
+from benchmarks.rails.report import markdown, summarise
+from stellwerk.tiers import embedded_ladder
+
+COMMAND = "python -m benchmarks.rails"
+
+
+def main() -> None:
+    """Run what is missing, write the file row by row, print the tables."""
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keep rows here, and go on from what is there"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="only print the tables of a file")
+    parser.add_argument("--limit", type=int, metavar="N", help="of the rows of a task, the first N")
+    parser.add_argument("--tasks", default=",".join(TASKS), help=f"of: {', '.join(TASKS)}")
+    parser.add_argument("--models", default=",".join(MODELS), help="names from `stellwerk models list`")
+    parser.add_argument("--arms", default=",".join(ARMS), help="of: " + "; ".join(ARMS))
+    parser.add_argument("--development", action="store_true", help="the rows that the rails were written on")
+    arguments = parser.parse_args()
+    if arguments.report:
+        print(markdown(summarise(json.loads(arguments.report.read_text(encoding="utf-8"))["rows"])))
+        return
+    tasks, arms = arguments.tasks.split(","), [arm.strip() for arm in arguments.arms.split(",")]
+    arms = _joined(arms)
+    for kind, named, known in (("task", tasks, TASKS), ("arm", arms, tuple(ARMS))):
+        if unknown := [name for name in named if name not in known]:
+            parser.error(f"unknown {kind} {unknown[0]!r}; there are: {'; '.join(known)}")
+    rows: list[dict[str, Any]] = []
+    if arguments.json and arguments.json.exists():
+        rows = json.loads(arguments.json.read_text(encoding="utf-8"))["rows"]
+    done = {(row["task"], row["model"], row["arm"], row["key"]) for row in rows}
+    split = DEVELOPED if arguments.development else REPORTED
+    for task in tasks:
+        cases = list(islice(load_cases(task, split[task]), arguments.limit))
+        for model in arguments.models.split(","):
+            for arm in arms:
+                if task == "tatqa" and arm not in SHARED:
+                    continue
+                ladder = embedded_ladder([model])  # fresh, so that no arm reads from another's cache
+                for case in cases:
+                    if (task, model, arm, case.key) in done:
+                        continue
+                    row = run_case(case, arm, model, ladder)
+                    rows.append(row.as_json())
+                    _progress(rows[-1])
+                    if arguments.json:
+                        _save(arguments.json, rows)
+    print(markdown(summarise(rows)))
+
+
+def _joined(arms: list[str]) -> list[str]:
+    """Arms of a comma-separated list, one of which has a comma in its name."""
+    found: list[str] = []
+    for arm in arms:
+        if found and f"{found[-1]}, {arm}" in ARMS:
+            found[-1] = f"{found[-1]}, {arm}"
+        else:
+            found.append(arm)
+    return found
+
+
+def _progress(row: dict[str, Any]) -> None:
+    what = "correct" if row["correct"] else row["reason"] or "wrong"
+    print(
+        f"{row['task']:8} {row['model']:18} {row['arm']:24} {row['key']:>8} {what}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _save(path: Path, rows: list[dict[str, Any]]) -> None:
+    scratch = path.with_suffix(".tmp")
+    content = {"command": COMMAND, "rows": rows}
+    scratch.write_text(json.dumps(content, ensure_ascii=False, indent=0), encoding="utf-8")
+    scratch.replace(path)
+
+
+main()

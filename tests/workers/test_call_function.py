@@ -1,0 +1,171 @@
+import json
+from typing import Any
+
+import pytest
+from langchain_core.tools import tool
+
+from stellwerk import ConfigurationError, Rails, call_function_worker
+from stellwerk.graphs import create_worker_graph
+from stellwerk.worker import Brief, Worker
+from tests.fakes import Scripted, always, in_turn, ladder, run
+
+TRAVEL: dict[str, Any] = {
+    "name": "travel.route",
+    "description": "Find a route between two towns.",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "start": {"type": "string", "description": "Where it begins."},
+            "end": {"type": "string", "description": "Where it ends."},
+            "kind": {
+                "type": "string",
+                "description": "Can be 'fastest', 'shortest' or 'scenic'. Default 'fastest'.",
+            },
+            "stops": {"type": "integer", "description": "Number of stops. Default is 0."},
+            "avoid_tolls": {"type": "boolean", "description": "Default is false."},
+        },
+        "required": ["start", "end"],
+    },
+}
+AREA: dict[str, Any] = {
+    "name": "area",
+    "description": "Area of a rectangle.",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "width": {"type": "number", "description": "in cm"},
+            "height": {"type": "number", "description": "in cm"},
+        },
+        "required": ["width", "height"],
+    },
+}
+
+
+def arguments(worker: Worker, request: str) -> dict[str, Any]:
+    """The schema of the arguments for a request, by name."""
+    schema = worker.schema_for(Brief(instruction=request))
+    found: dict[str, Any] = schema["properties"]["arguments"]["properties"]
+    return found
+
+
+def ask(worker: Worker, request: str, *replies: str) -> dict[str, Any]:
+    graph = create_worker_graph(
+        worker, ladder(Scripted(reply=in_turn(*replies)), always("not this one"))
+    ).compile()
+    output: dict[str, Any] = run(graph, {"instruction": request}, sync=True)
+    return output
+
+
+def test_values_come_from_the_request() -> None:
+    offered = arguments(call_function_worker([TRAVEL]), "From Graz to Bad Ischl, please.")
+    assert {"Graz", "Bad Ischl"} <= set(offered["start"]["enum"])
+    assert "Vienna" not in offered["start"]["enum"]
+    figures = arguments(call_function_worker([AREA]), "A sheet of 12 by 7.5 cm")
+    assert figures["width"]["enum"] == [12, 7.5]
+
+
+def test_a_figure_that_follows_its_name_is_settled() -> None:
+    offered = arguments(call_function_worker([AREA]), "What area has a height of 3 and a width of 4?")
+    assert (offered["width"], offered["height"]) == ({"enum": [4]}, {"enum": [3]})
+
+
+@pytest.mark.parametrize(
+    ("request_text", "optional"),
+    [
+        ("From Graz to Linz", set()),
+        ("The scenic way from Graz to Linz", {"kind"}),
+        ("From Graz to Linz with stops: 2 of them", {"stops"}),
+        ("From Graz to Linz, avoiding tolls", {"avoid_tolls"}),
+    ],
+)
+def test_an_optional_argument_is_there_where_the_request_speaks_of_it(
+    request_text: str, optional: set[str]
+) -> None:
+    offered = arguments(call_function_worker([TRAVEL]), request_text)
+    assert offered.keys() - {"start", "end"} == optional
+    free = arguments(call_function_worker([TRAVEL], rails=Rails(omit=False)), request_text)
+    assert free.keys() == TRAVEL["parameters"]["properties"].keys()
+
+
+def test_a_choice_that_the_request_names_is_settled() -> None:
+    offered = arguments(call_function_worker([TRAVEL]), "The scenic way from Graz to Linz, avoiding tolls")
+    assert offered["kind"] == {"enum": ["scenic"]}
+    assert offered["avoid_tolls"] == {"enum": [True]}
+    asked = arguments(call_function_worker([TRAVEL]), "From Graz to Linz, but do not avoid tolls")
+    assert asked["avoid_tolls"] == {"type": "boolean"}
+
+
+def test_without_the_rails_the_function_says_it_all() -> None:
+    bare = Rails(ground=False, omit=False, settle=False)
+    assert (
+        arguments(call_function_worker([AREA], rails=bare), "12 by 7.5") == AREA["parameters"]["properties"]
+    )
+
+
+def test_the_call_is_the_result() -> None:
+    said = json.dumps({"function": "area", "arguments": {"width": 12, "height": 7.5}})
+    output = ask(call_function_worker([AREA]), "A sheet of 12 by 7.5 cm", said)
+    assert output["value"] == {"function": "area", "arguments": {"width": 12, "height": 7.5}}
+
+
+def test_each_of_several_functions_has_its_own_arguments() -> None:
+    worker = call_function_worker([TRAVEL, AREA])
+    schema = worker.schema_for(Brief(instruction="Something of 12 and 7"))
+    offered = schema["properties"]["call"]["anyOf"]
+    assert [one["properties"]["function"]["enum"] for one in offered] == [["travel.route"], ["area"]]
+    said = json.dumps({"call": {"function": "area", "arguments": {"width": 12, "height": 7}}})
+    assert ask(worker, "Something of 12 and 7", said)["value"]["function"] == "area"
+
+
+def test_a_function_that_the_request_clearly_means_is_settled() -> None:
+    worker = call_function_worker([TRAVEL, AREA])
+    schema = worker.schema_for(Brief(instruction="The area of a rectangle, width 3, height 4"))
+    assert schema["properties"]["call"]["properties"]["function"]["enum"] == ["area"]
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ({"function": "volume", "arguments": {}}, "there is no function 'volume'; there are area"),
+        ({"function": "area", "arguments": {"width": 3}}, "arguments.height is missing"),
+        ({"function": "area", "arguments": {"width": "3", "height": 4}}, "must be of type number"),
+        ({"function": "area", "arguments": {"width": True, "height": 4}}, "must be of type number"),
+        ({"function": "area", "arguments": {"width": 3, "height": 4, "depth": 5}}, "depth is no parameter"),
+    ],
+)
+def test_a_wrong_call_is_told_what_is_wrong_and_mended_once(call: dict[str, Any], problem: str) -> None:
+    good = json.dumps({"function": "area", "arguments": {"width": 3, "height": 4}})
+    worker = call_function_worker([AREA])
+    output = ask(worker, "3 by 4", json.dumps(call), good)
+    assert output["value"]["arguments"] == {"width": 3, "height": 4}
+    assert [each["step"] for each in output["calls"]] == ["generate", "repair"]
+    again = ask(worker, "3 by 4", json.dumps(call), json.dumps(call))
+    assert again["verdict"]["reason"] == "check"
+    assert problem in again["verdict"]["detail"]
+
+
+def test_functions_and_tools_serve_as_well() -> None:
+    @tool
+    def weather(town: str, days: int = 1) -> str:
+        """Tell the weather of a town.
+
+        Args:
+            town: where
+            days: how many days
+        """
+        return "rain"
+
+    def dose(weight: float) -> float:
+        """Work out a dose."""
+        return weight
+
+    worker = call_function_worker([weather, dose])
+    assert "Function weather: Tell the weather of a town." in worker.prompt
+    assert "- weight (number)" in worker.prompt
+
+
+def test_no_function_and_two_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="has no function to call"):
+        call_function_worker([])
+    with pytest.raises(ConfigurationError, match="two functions named 'area'"):
+        call_function_worker([AREA, AREA])
