@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from stellwerk.errors import ContextOverflowError
+from stellwerk.errors import ContextOverflowError, TierError
 from stellwerk.nodes.step import Work
 from stellwerk.tiers.tier import Request, Tier
 
@@ -48,10 +49,10 @@ def check_fit(tier: Tier, request: Request) -> Generator[Work, int, None]:
     answer = request.max_tokens or 0
     if len(text.encode(errors="replace")) + around + answer <= tier.context_window:
         return
+    prompt, how = len(text) // MOST_CHARACTERS_PER_TOKEN, "at least"
     if tier.tokenizer is not None:
-        prompt, how = (yield Count(tier, text)) + around, "up to"
-    else:
-        prompt, how = len(text) // MOST_CHARACTERS_PER_TOKEN, "at least"
+        with suppress(TierError):  # a server that does not count may answer all the same
+            prompt, how = (yield Count(tier, text)) + around, "up to"
     if prompt + answer > tier.context_window:
         raise ContextOverflowError(
             f"the prompt has {how} {prompt:,} tokens and its answer may have {answer:,}; tier {tier.name!r} "

@@ -13,7 +13,9 @@ from stellwerk.tiers.embedded import EMBEDDED
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.llamacpp import ChatLlamaCpp
 from stellwerk.tiers.probe import LIMIT, aprobe, probe
+from stellwerk.tiers.probe_reach import Endpoint
 from stellwerk.tiers.tier import Tier
+from stellwerk.tiers.tokenizers import served_tokenizer
 
 
 def probe_ladder(
@@ -102,4 +104,7 @@ def _equipped(tier: Tier, seen: Sequence[Capabilities]) -> Tier:
         return tier
     able = reduce(Capabilities.common, known)
     window = min(tier.context_window, able.context_window or tier.context_window)
-    return replace(tier, capabilities=able, context_window=window)
+    tokenizer, endpoint = tier.tokenizer, Endpoint.of(tier.model)
+    if tokenizer is None and able.tokenizer and endpoint is not None:
+        tokenizer = served_tokenizer(endpoint.shown, model=endpoint.model)
+    return replace(tier, capabilities=able, context_window=window, tokenizer=tokenizer)

@@ -1,6 +1,6 @@
 from typing import Any
 
-from stellwerk import Rails, Tier, create_worker
+from stellwerk import Rails, Tier, TierError, create_worker
 from stellwerk.graphs import create_worker_graph
 from stellwerk.tiers.ladder import Ladder
 from tests.fakes import Said, Scripted, always, in_turn, ladder, run
@@ -55,6 +55,15 @@ def test_a_prompt_is_counted_where_its_length_does_not_settle_it() -> None:
     assert "Say it." in counted[0]
     outcome(worker, model, context_window=100_000, tokenizer=count)
     assert len(counted) == 1
+
+
+def test_a_tokenizer_that_fails_keeps_no_prompt_back() -> None:
+    def count(text: str) -> int:
+        raise TierError("counts no tokens")
+
+    model = Scripted(reply=always('{"text": "fine"}'))
+    worker = create_worker("w", output=Said, prompt="Say it.", max_tokens=100)
+    assert outcome(worker, model, context_window=200, tokenizer=count)["verdict"] == {"accepted": True}
 
 
 def test_the_rail_can_be_off() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,3 +141,15 @@ def test_replicas_are_relied_on_for_what_all_of_them_do(equip: Equip) -> None:
     assert two.chats
     assert able is not None
     assert (able.json_schema, able.named_tool) == (False, True)
+
+
+def test_a_tier_counts_tokens_with_its_server_where_that_does(equip: Equip) -> None:
+    with serve_probed() as server:
+        (equipped,) = equip(Ladder([tier_on(server)]))
+        assert equipped.capabilities is not None
+        assert equipped.capabilities.tokenizer
+        assert equipped.tokenizer is not None
+        assert equipped.tokenizer("one two three") == 2  # as this server counts
+        own = replace(tier_on(server), tokenizer=len)
+        (kept,) = equip(Ladder([own]))
+        assert kept.tokenizer is len
