@@ -59,6 +59,7 @@ class FaultyServer:
         self.metrics_read = 0
         self.port = 0
         self.transports: set[asyncio.Transport] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._came = threading.Condition()
 
     @property
@@ -125,7 +126,9 @@ class _Connection(asyncio.Protocol):
         number = self._server.begin(json.loads(body))
         does = self._server.script(number, json.loads(body))
         self._counted = True
-        self._task = asyncio.ensure_future(self._do(does))
+        self._task = asyncio.get_running_loop().create_task(self._do(does))
+        self._server.tasks.add(self._task)
+        self._task.add_done_callback(self._server.tasks.discard)
 
     def eof_received(self) -> None:
         self._hung_up()
@@ -203,13 +206,16 @@ def faulty(script: Script, port: int = 0) -> Iterator[FaultyServer]:
         up.set()
         await over.wait()
         listening.close()
-        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for _ in range(10):  # connections that are being accepted have a socket, but no transport yet
+            await asyncio.sleep(0)
+        left = [*server.tasks]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         for transport in [*server.transports]:
             transport.abort()
-        await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     def run() -> None:
         asyncio.set_event_loop(loop)
