@@ -61,7 +61,7 @@ def create_worker(
             docstring. What they give counts as a source that checks accept.
         max_tool_rounds: how often the model may ask for tools, each time for one or several.
         max_tool_output: characters of a tool's output that the model is shown.
-        rails: what keeps answers on the track; all that help if None.
+        rails: what keeps answers on the track; `Rails()` if None.
         reasoning: let the model think in free text before the answer under the schema; a number is the most
             tokens for it. Both calls are billed.
 
