@@ -70,7 +70,7 @@ def create_worker(
             server has parsed them, and those written as text are made one after the other.
         serial: names of tools with side effects. Where a reply asks for one, its calls are made one after
             the other; what was read before such a call may be read again after it.
-        rails: what keeps answers on the track; all that help if None.
+        rails: what keeps answers on the track; `Rails()` if None.
         reasoning: let the model think in free text before the answer under the schema; a number is the most
             tokens for it. Both calls are billed.
 

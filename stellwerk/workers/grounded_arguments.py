@@ -7,6 +7,7 @@ only be a figure, a run of words or a list that stands in the request, or a choi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from stellwerk.workers.parameter import Parameter, parameters_of, spoken, stems
 MOST_WORDS = 60  # of a request whose runs of words go into a schema; a longer one leaves its strings open
 LONGEST_SPAN = 9
 _NEAR = 4  # words between a parameter's name and its figure
+_JOINS = re.compile(r"of|is|was|are|at|equals?|about|only|the|an?|[=:$€£]+", re.I)
 _CITY_AND_STATE = re.compile(r"\bcity(?: name)?(?:,| and| \()\s?(?:and )?state|\b[A-Z]\w+, [A-Z]{2}\b")
 _NEGATIONS = re.compile(r"\b(?:not|no|without|exclud\w+|except|omit\w*|don't|doesn't)\b", re.I)
 _A_DATE = re.compile(r"\b(?:date|day|month|year)s?\b")
@@ -42,6 +44,7 @@ class RequestText:
     """A request, taken apart once for all parameters."""
 
     text: str
+    shared: frozenset[str] = frozenset()  # words that the names of several parameters have
 
     @cached_property
     def stems(self) -> list[str]:
@@ -74,18 +77,29 @@ class RequestText:
             if (words := stems(choice)) and len(spoken(words, self.stems)) == len(words)
         ]
 
-    def figures_by(self, parameter: Parameter) -> list[Number]:
-        """The figures that follow the last word of a parameter's name by a few words: 'radius of 4'."""
+    def figures_by(self, parameter: Parameter, *, joined: bool) -> list[list[Number]]:
+        """The figures that follow the last word of a parameter's name by a few words: 'radius of 4'.
+
+        A share is read in two ways, so each is a list. `joined` allows only words such as 'of' between them:
+        not 'the velocity of a stone dropped from 100 m'.
+        """
         last = parameter.words[-1] if parameter.words else ""
-        found, end = [], 0
+        places: dict[int, list[Number]] = {}
         for place, value in placed_numbers(self.text):
+            places.setdefault(place, []).append(value)
+        found, end = [], 0
+        for place, readings in places.items():
             before = self.text[end:place].split()[-_NEAR:]
             if len(last) == 1:  # a letter is a name only in an equation
                 named = bool(re.search(rf"\b{last}\s*=\s*$", self.text[:place], re.I))
             else:
+                if joined:
+                    while before and _JOINS.fullmatch(before[-1]):
+                        before.pop()
+                    before = before[-1:]
                 named = last.isalpha() and bool(spoken([last], stems(" ".join(before))))
             if named:
-                found.append(value)
+                found.append(readings)
             end = place
         return found
 
@@ -98,8 +112,9 @@ def argument_schema(function: Mapping[str, Any], request: str, rails: Rails) -> 
         request: what the arguments have to come from.
         rails: which of `ground`, `omit` and `settle` are on.
     """
-    said = RequestText(request)
     parameters = parameters_of(function)
+    counted = Counter(word for parameter in parameters for word in set(parameter.words))
+    said = RequestText(request, frozenset(word for word, count in counted.items() if count > 1))
     needed = sum(parameter.required and parameter.kind in ("integer", "number") for parameter in parameters)
     properties: dict[str, Any] = {}
     required: list[str] = []
@@ -126,7 +141,7 @@ def _is_spoken_of(parameter: Parameter, said: RequestText, needed: int) -> bool:
         case "integer" | "number":
             if "year" in parameter.words and any(1900 <= value <= 2100 for value in said.numbers):
                 return True
-            return len(said.numbers) > needed and bool(said.figures_by(parameter))
+            return len(said.numbers) > needed and bool(said.figures_by(parameter, joined=False))
         case "boolean":
             return len(named) >= max(1, len(parameter.words) / 2)
         case _:
@@ -196,8 +211,11 @@ def _figure(parameter: Parameter, said: RequestText) -> Schema:
     values: list[Any] = list(figures) if parameter.kind == "number" else list(as_integers(figures))
     if not values:
         return dict(parameter.schema)
-    if len(named := [value for value in said.figures_by(parameter) if value in values]) == 1:
-        return {"enum": named}
+    named = said.figures_by(parameter, joined=True)
+    # Not 'between the years 1990 and 2000', for a start year and an end year.
+    settled = len(named) == 1 and parameter.words[-1] not in said.shared
+    if settled and (readings := [value for value in named[0] if value in values]):
+        return {"enum": readings}
     return {"enum": list(dict.fromkeys(values))}
 
 

@@ -169,3 +169,23 @@ def test_no_function_and_two_of_one_name_are_refused() -> None:
         call_function_worker([])
     with pytest.raises(ConfigurationError, match="two functions named 'area'"):
         call_function_worker([AREA, AREA])
+
+
+def test_a_name_that_two_parameters_share_settles_neither() -> None:
+    years: dict[str, Any] = {
+        "name": "growth",
+        "parameters": {
+            "properties": {"start_year": {"type": "integer"}, "end_year": {"type": "integer"}},
+            "required": ["start_year", "end_year"],
+        },
+    }
+    offered = arguments(call_function_worker([years]), "Growth between the years 1990 and 2000")
+    assert offered["start_year"]["enum"] == offered["end_year"]["enum"] == [1990, 2000]
+
+
+def test_a_share_keeps_both_its_readings() -> None:
+    loan: dict[str, Any] = {
+        "name": "loan",
+        "parameters": {"properties": {"rate": {"type": "number"}}, "required": ["rate"]},
+    }
+    assert arguments(call_function_worker([loan]), "At a rate of 5% for 3 years")["rate"]["enum"] == [5, 0.05]
