@@ -8,7 +8,7 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from stellwerk.budget import Budget
-from stellwerk.graphs.worker import create_worker_graph
+from stellwerk.graphs.worker import create_attempt_graph
 from stellwerk.nodes.route import AfterAttempt, route_step
 from stellwerk.nodes.state import SubtaskInput, SubtaskState
 from stellwerk.nodes.tracing import Tracer
@@ -30,6 +30,6 @@ def create_subtask_graph(
     graph.add_node("router", route_step(dict(workers), ladder, router, budget), destinations=(*names, END))
     graph.add_edge(START, "router")
     for name, worker in workers.items():
-        graph.add_node(name, create_worker_graph(worker, ladder).compile(name=name))
+        graph.add_node(name, create_attempt_graph(worker, ladder).compile(name=name))
         graph.add_conditional_edges(name, AfterAttempt(worker, tracer), ["router", END])
     return graph

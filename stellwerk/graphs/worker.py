@@ -7,7 +7,7 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from stellwerk.nodes.generate import generate_step, repair_step
-from stellwerk.nodes.state import ToolWorkerState, WorkerInput, WorkerOutput, WorkerState
+from stellwerk.nodes.state import AttemptInput, ToolWorkerState, WorkerInput, WorkerOutput, WorkerState
 from stellwerk.nodes.tool_loop import tool_loop_step
 from stellwerk.nodes.tool_step import ToolStep
 from stellwerk.nodes.tracing import Tracer
@@ -31,11 +31,20 @@ def create_worker_graph(worker: Worker, ladder: Ladder, *, traces: TraceSink | N
         ladder: the tiers that an attempt may run on.
         traces: gets the attempt of a worker that runs alone; inside an orchestrator, give it there.
     """
+    tracer = Tracer(traces, {worker.name: worker}, ladder) if traces is not None else None
+    return _graph(worker, ladder, WorkerInput, tracer)
+
+
+def create_attempt_graph(worker: Worker, ladder: Ladder) -> WorkerGraph:
+    """A worker as a graph inside a subtask, whose router sets the terms of an attempt."""
+    return _graph(worker, ladder, AttemptInput, None)
+
+
+def _graph(worker: Worker, ladder: Ladder, given: type[WorkerInput], tracer: Tracer | None) -> WorkerGraph:
     # No context_schema, although the brief may come as context: a server passes {} to a graph that runs
     # alone, and LangGraph would make a Brief of it.
-    tracer = Tracer(traces, {worker.name: worker}, ladder) if traces is not None else None
     state = ToolWorkerState if worker.tools else WorkerState
-    graph: WorkerGraph = StateGraph(state, input_schema=WorkerInput, output_schema=WorkerOutput)
+    graph: WorkerGraph = StateGraph(state, input_schema=given, output_schema=WorkerOutput)
     if worker.tools:
         onwards = ("tools", "generate", "verify")
         graph.add_node("generate", tool_loop_step(worker, ladder), destinations=onwards)

@@ -20,12 +20,17 @@ class Terms(TypedDict):
 
 
 class WorkerInput(TypedDict, total=False):
-    """What a worker gets when it runs alone. `tier` defaults to the smallest; `terms` are the router's."""
+    """What a worker gets when it runs alone. `tier` defaults to the smallest."""
 
     instruction: str
     documents: list[Document]
     inputs: dict[str, Any]
     tier: str
+
+
+class AttemptInput(WorkerInput, total=False):
+    """What a worker gets inside a subtask, where a router sets the terms."""
+
     terms: Terms
 
 
@@ -37,7 +42,7 @@ class WorkerOutput(TypedDict, total=False):
     calls: list[Call]
 
 
-class WorkerState(WorkerInput, WorkerOutput, total=False):
+class WorkerState(AttemptInput, WorkerOutput, total=False):
     """A worker at work. `draft` is the model's last text."""
 
     draft: "Draft"
