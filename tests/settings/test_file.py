@@ -183,7 +183,6 @@ def test_all_that_is_wrong_is_told_at_once_and_misspelt_keys_first(toml: WriteTo
     assert [line[: len(start)] for line, start in zip(told, expected, strict=True)] == list(expected)
 
 
-
 class TestSecrets:
     @pytest.mark.parametrize(
         "line",
