@@ -153,6 +153,7 @@ def _key(tier: TierSettings) -> tuple[str, str] | None:
 
 
 def _problems(settings: Settings, imports: bool) -> Iterator[str]:
+    from stellwerk.graphs.declared import check_names
     from stellwerk.graphs.default import default_ladder, default_orchestrator
     from stellwerk.persistence.urls import parse_url
 
@@ -170,9 +171,9 @@ def _problems(settings: Settings, imports: bool) -> Iterator[str]:
     if found:
         return
     try:
-        if imports:
+        if imports or not any(":" in path for path in settings.workers):
             default_orchestrator(settings)
         else:
-            default_ladder(settings)
+            check_names(settings, default_ladder(settings))
     except ConfigurationError as error:
         yield str(error)

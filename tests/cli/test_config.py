@@ -136,6 +136,32 @@ class TestCheck:
             f"stellwerk: {path}: budget.atempts: there is no such key; did you mean"
         )
 
+    @pytest.mark.parametrize("more", ["", "my_module:worker"])
+    @pytest.mark.parametrize(
+        ("workers", "router", "said"),
+        [
+            (["wirte"], "", "there is no ready-made worker 'wirte'; did you mean write?"),
+            (["write"], 'start = {write = "larg"}', "router.start.write: there is no tier 'larg'"),
+            (["write"], 'name = "fixed"\ntier = "huge"', "router.tier: there is no tier 'huge'"),
+        ],
+    )
+    def test_names_that_a_run_would_refuse(
+        self, monkeypatch: pytest.MonkeyPatch, workers: list[str], router: str, said: str, more: str
+    ) -> None:
+        listed = json.dumps([*workers, *([more] if more else [])])
+        write(f"workers = {listed}\n{TOML}\n[router]\n{router}\n")
+        monkeypatch.setenv("LARGE_KEY", "k")
+        result = stellwerk("config", "check")
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+    def test_a_worker_that_the_router_alone_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(TOML + '[router]\nstart = {wirte = "large"}\n')
+        monkeypatch.setenv("LARGE_KEY", "k")
+        result = stellwerk("config", "check")
+        assert result.exit_code == 2
+        assert "router.start.wirte: there is no such worker; did you mean write?" in result.stderr
+
     def test_workers_are_imported_only_if_asked_for(
         self, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
