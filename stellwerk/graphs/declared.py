@@ -72,7 +72,8 @@ def declared_router(settings: Settings, workers: Sequence[Worker], ladder: Ladde
 
 def declared_budget(settings: Settings) -> Budget | None:
     """The budget that the settings set; None where they set none."""
-    return None if settings.budget.attempts is None else Budget(attempts=settings.budget.attempts)
+    limits = settings.budget.model_dump(exclude_none=True)
+    return Budget(**limits) if limits else None
 
 
 def _check_tiers(settings: Settings, ladder: Ladder) -> None:

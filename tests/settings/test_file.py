@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.settings import RouterSettings, ServeSettings, Settings, TierSettings, config_file
+from stellwerk.settings import (
+    BudgetSettings,
+    RouterSettings,
+    ServeSettings,
+    Settings,
+    TierSettings,
+    config_file,
+)
 from tests.settings.conftest import WriteToml
 
 TIERS = """
@@ -43,14 +50,14 @@ def test_everything_else_that_a_file_may_say(toml: WriteToml, tmp_path: Path) ->
     workers = ["extract", "my_package.workers:invoice_worker"]
     models = ["smollm2-135m"]
     router = {name = "smallest-first", start = {extract = "large"}}
-    budget = {attempts = 3}
+    budget = {attempts = 3, seconds = 60, usd = 0.01}
     """)
     settings = Settings.load()
     assert settings.place == tmp_path / "state" / "runs.sqlite"
     assert settings.workers == ("extract", "my_package.workers:invoice_worker")
     assert settings.models == ("smollm2-135m",)
     assert settings.router.start == {"extract": "large"}
-    assert settings.budget.attempts == 3
+    assert settings.budget == BudgetSettings(attempts=3, seconds=60, usd=0.01)
 
 
 class TestPrecedence:
@@ -176,7 +183,7 @@ def test_all_that_is_wrong_is_told_at_once_and_misspelt_keys_first(toml: WriteTo
     told = [line.removeprefix(f"{path}: ") for line in refusal().splitlines()]
     expected = (
         "tiers.small.modle: there is no such key; did you mean model? keys: ",
-        "budget.atempts: there is no such key; did you mean attempts? keys: attempts",
+        "budget.atempts: there is no such key; did you mean attempts? keys: attempts, seconds, usd",
         "tiers.small.model: it is missing",
         "tiers.small.max_concurrency: Input should be greater than or equal to 1 (found 0)",
     )
