@@ -43,10 +43,13 @@ def show(*, as_json: AsJson = False) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*(Column(name, overflow="fold") for name in ("key", "value", "from")), box=SIMPLE)
+    key_column = Column("key", no_wrap=True, overflow="fold")  # a key is searched for
+    table = Table(key_column, *(Column(name, overflow="fold") for name in ("value", "from")), box=SIMPLE)
     for key, value, origin in rows:
         told = value if isinstance(value, str) else json.dumps(value)
-        table.add_row(Text(key), Text(told), Text(origin))
+        # The whole path stands below.
+        short = declared.file.name if declared.file and origin == str(declared.file) else origin
+        table.add_row(Text(key), Text(told), Text(short))
     Console().print(table)
     typer.echo(f"file: {declared.file or 'none; make one with: stellwerk config init'}")
     if notice:
@@ -103,7 +106,10 @@ def setting_rows(settings: Settings, declared: Declared) -> Iterator[Row]:
         value = getattr(settings, name)
         if name == "tiers":
             for index, tier in enumerate(value):
-                yield from _rows(("tiers", index), tier, declared)
+                for name in type(tier).model_fields:
+                    # How vLLM would be started says nothing of a tier for which it is not.
+                    if name != "name" and (name != "serve" or tier.kind == "vllm"):
+                        yield from _rows(("tiers", index, name), getattr(tier, name), declared)
                 yield (declared.dotted(("tiers", index, "price")), *_price(tier))
                 if (key := _key(tier)) is not None:
                     yield (declared.dotted(("tiers", index, "api_key")), *key)
@@ -114,8 +120,7 @@ def setting_rows(settings: Settings, declared: Declared) -> Iterator[Row]:
 def _rows(path: tuple[str | int, ...], value: Any, declared: Declared) -> Iterator[Row]:
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            if name != "name" or path[0] != "tiers":
-                yield from _rows((*path, name), getattr(value, name), declared)
+            yield from _rows((*path, name), getattr(value, name), declared)
         return
     origin = declared.origin(path)
     if origin is None and value in (None, (), {}):

@@ -90,6 +90,18 @@ class TestShow:
         )
         assert result.stdout.endswith(f"file: {path}\n")
 
+    def test_keys_are_whole_in_a_narrow_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(TOML)
+        monkeypatch.setenv("COLUMNS", "80")
+        lines = [line.split() for line in stellwerk("config", "show").stdout.splitlines()]
+        assert ["tiers.small.max_concurrency", "4", "stellwerk.toml"] in lines
+        assert any(line[:1] == ["tiers.small.serve.runtime_adapters"] for line in lines)
+
+    def test_how_vllm_is_started_is_shown_of_its_tiers_only(self) -> None:
+        write(TOML)
+        assert shown()["tiers.small.serve.grace"] == (30.0, "default")
+        assert not any(key.startswith("tiers.large.serve") for key in shown())
+
     def test_without_a_file(self) -> None:
         assert "file: none; make one with: stellwerk config init" in stellwerk("config", "show").stdout
 
