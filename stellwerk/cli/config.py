@@ -13,7 +13,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 
 from stellwerk.cli.database import AsJson, errors
-from stellwerk.errors import ConfigurationError, StellwerkError
+from stellwerk.errors import ConfigurationError, MissingExtraError, ModelFileError, StellwerkError
 from stellwerk.prices import AS_OF, age_notice
 from stellwerk.settings import Declared, Settings, TierSettings
 from stellwerk.settings.declared import declare
@@ -76,6 +76,8 @@ def check(
         typer.echo(f"without a price, and counted apart in the ledger: {', '.join(unpriced)}")
     if not imports and (paths := [path for path in settings.workers if ":" in path]):
         typer.echo(f"not imported without --imports: {', '.join(paths)}")
+    for hint in _to_run_here(settings):
+        typer.echo(f"before a run on this machine: {hint}")
     if notice := age_notice():
         typer.echo(notice, err=True)
 
@@ -155,6 +157,16 @@ def _key(tier: TierSettings) -> tuple[str, str] | None:
     if tier.kind != "embedded" and not tier.url:
         return (HIDDEN if os.environ.get("OPENAI_API_KEY") else "not set"), "OPENAI_API_KEY"
     return None
+
+
+def _to_run_here(settings: Settings) -> Iterator[str]:
+    """What the models in this process lack on this machine; settings are often checked on another one."""
+    from stellwerk.cli.session import check_models
+
+    try:
+        check_models(settings)
+    except (MissingExtraError, ModelFileError) as error:
+        yield str(error)
 
 
 def _problems(settings: Settings, imports: bool) -> Iterator[str]:

@@ -39,8 +39,9 @@ def serve(
 ) -> None:
     """Start vLLM for a tier with flags that follow from its settings, and keep it running.
 
-    Waits until the server is healthy, passes SIGINT and SIGTERM on, starts it again if it dies, and ends with
-    its exit code.
+    Waits until the server is healthy, and passes SIGINT and SIGTERM on.
+
+    Starts it again if it dies, and ends with its exit code.
     """
     with errors():
         settings = Settings.load()

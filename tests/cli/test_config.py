@@ -125,6 +125,17 @@ class TestCheck:
             "without a price, and counted apart in the ledger: small",
         ]
 
+    def test_models_that_are_not_fetched_yet_are_told(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STELLWERK_MODELS_DIR", str(place / "models"))
+        monkeypatch.setattr("stellwerk.cli.session.find_spec", lambda name: object())  # wherever this runs
+        write('[tiers.tiny]\nkind = "embedded"\nmodel = "smollm2-135m"\n')
+        result = stellwerk("config", "check")
+        assert result.exit_code == 0, result.stderr
+        assert "before a run on this machine: no file of smollm2-135m in " in result.stdout
+        assert "run: stellwerk models pull smollm2-135m" in result.stdout
+
     def test_every_missing_key_is_named_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         write(TOML + '[tiers.third]\nmodel = "n"\napi_key_file = "third.key"\n')
         monkeypatch.delenv("LARGE_KEY", raising=False)
@@ -245,7 +256,9 @@ class TestPrices:
     def test_an_unknown_provider_is_named(self) -> None:
         result = stellwerk("prices", "list", "nobody")
         assert result.exit_code == 2
-        assert result.stderr.startswith("no provider is called nobody; choose from: openai, anthropic")
+        assert result.stderr.startswith(
+            "stellwerk: no provider is called nobody; choose from: openai, anthropic"
+        )
 
 
 def test_a_run_with_the_tiers_of_a_file() -> None:
