@@ -345,6 +345,13 @@ class TestResume:
         assert result.stdout == "Sales were 100 dollars and rent 20 dollars.\n"
 
     @pytest.mark.usefixtures("environment")
+    def test_a_thread_that_is_not_there_is_not_said_to_be_resumable(self, text: str) -> None:
+        assert stellwerk("run", "x", "-f", text, "--thread", "mine").exit_code == 0
+        result = stellwerk("resume", "yours")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("stellwerk: there is no thread yours in ")
+
+    @pytest.mark.usefixtures("environment")
     def test_the_database_is_private(self, text: str, tmp_path: Path) -> None:
         place = tmp_path / "new" / "runs.sqlite"
         assert stellwerk("run", "x", "-f", text, "--database", str(place)).exit_code == 0
