@@ -13,7 +13,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 
 from stellwerk.cli.database import AsJson, errors
-from stellwerk.errors import ConfigurationError, StellwerkError
+from stellwerk.errors import ConfigurationError, MissingExtraError, ModelFileError, StellwerkError
 from stellwerk.prices import AS_OF, age_notice
 from stellwerk.settings import Declared, Settings, TierSettings
 from stellwerk.settings.declared import declare
@@ -43,10 +43,13 @@ def show(*, as_json: AsJson = False) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*(Column(name, overflow="fold") for name in ("key", "value", "from")), box=SIMPLE)
+    key_column = Column("key", no_wrap=True, overflow="fold")  # a key is searched for
+    table = Table(key_column, *(Column(name, overflow="fold") for name in ("value", "from")), box=SIMPLE)
     for key, value, origin in rows:
         told = value if isinstance(value, str) else json.dumps(value)
-        table.add_row(Text(key), Text(told), Text(origin))
+        # The whole path stands below.
+        short = declared.file.name if declared.file and origin == str(declared.file) else origin
+        table.add_row(Text(key), Text(told), Text(short))
     Console().print(table)
     typer.echo(f"file: {declared.file or 'none; make one with: stellwerk config init'}")
     if notice:
@@ -73,6 +76,8 @@ def check(
         typer.echo(f"without a price, and counted apart in the ledger: {', '.join(unpriced)}")
     if not imports and (paths := [path for path in settings.workers if ":" in path]):
         typer.echo(f"not imported without --imports: {', '.join(paths)}")
+    for hint in _to_run_here(settings):
+        typer.echo(f"before a run on this machine: {hint}")
     if notice := age_notice():
         typer.echo(notice, err=True)
 
@@ -103,7 +108,10 @@ def setting_rows(settings: Settings, declared: Declared) -> Iterator[Row]:
         value = getattr(settings, name)
         if name == "tiers":
             for index, tier in enumerate(value):
-                yield from _rows(("tiers", index), tier, declared)
+                for name in type(tier).model_fields:
+                    # How vLLM would be started says nothing of a tier for which it is not.
+                    if name != "name" and (name != "serve" or tier.kind == "vllm"):
+                        yield from _rows(("tiers", index, name), getattr(tier, name), declared)
                 yield (declared.dotted(("tiers", index, "price")), *_price(tier))
                 if (key := _key(tier)) is not None:
                     yield (declared.dotted(("tiers", index, "api_key")), *key)
@@ -114,8 +122,7 @@ def setting_rows(settings: Settings, declared: Declared) -> Iterator[Row]:
 def _rows(path: tuple[str | int, ...], value: Any, declared: Declared) -> Iterator[Row]:
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            if name != "name" or path[0] != "tiers":
-                yield from _rows((*path, name), getattr(value, name), declared)
+            yield from _rows((*path, name), getattr(value, name), declared)
         return
     origin = declared.origin(path)
     if origin is None and value in (None, (), {}):
@@ -152,7 +159,18 @@ def _key(tier: TierSettings) -> tuple[str, str] | None:
     return None
 
 
+def _to_run_here(settings: Settings) -> Iterator[str]:
+    """What the models in this process lack on this machine; settings are often checked on another one."""
+    from stellwerk.cli.session import check_models
+
+    try:
+        check_models(settings)
+    except (MissingExtraError, ModelFileError) as error:
+        yield str(error)
+
+
 def _problems(settings: Settings, imports: bool) -> Iterator[str]:
+    from stellwerk.graphs.declared import check_names
     from stellwerk.graphs.default import default_ladder, default_orchestrator
     from stellwerk.persistence.urls import parse_url
 
@@ -170,9 +188,9 @@ def _problems(settings: Settings, imports: bool) -> Iterator[str]:
     if found:
         return
     try:
-        if imports:
+        if imports or not any(":" in path for path in settings.workers):
             default_orchestrator(settings)
         else:
-            default_ladder(settings)
+            check_names(settings, default_ladder(settings))
     except ConfigurationError as error:
         yield str(error)

@@ -37,7 +37,8 @@ def shown_place(settings: Settings) -> str:
     """Where the runs are kept, without a password."""
     from stellwerk.persistence.urls import parse_url, shown
 
-    return str(settings.database) if settings.database_url is None else shown(parse_url(settings.place))
+    place = settings.place
+    return str(place) if isinstance(place, Path) else shown(parse_url(place))
 
 
 def existing_database(given: str | None, *, older: bool = False) -> URL:

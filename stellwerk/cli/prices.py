@@ -25,7 +25,9 @@ def list_prices(
     """Show what hosted models cost, in USD per million tokens, and the page that says so."""
     providers = list(dict.fromkeys(price.provider for price in PRICES))
     if provider is not None and provider not in providers:
-        typer.echo(f"no provider is called {provider}; choose from: {', '.join(providers)}", err=True)
+        typer.echo(
+            f"stellwerk: no provider is called {provider}; choose from: {', '.join(providers)}", err=True
+        )
         raise typer.Exit(2)
     chosen = [price for price in PRICES if provider in (None, price.provider)]
     notice = age_notice()

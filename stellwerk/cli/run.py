@@ -97,20 +97,24 @@ def resume(
         unknown = InputError(f"there is no thread {_thread(thread)} in {shown_place(settings)}")
         url = existing_database(database, older=True)
 
+        async def known(session: Session) -> None:
+            values, unfinished = await session.state()
+            if not values and not unfinished:
+                await session.check_free()
+                raise unknown
+
         async def go_on(session: Session, say: Callable[[str], None]) -> Values:
             from stellwerk.cli.session import check_models
 
             values, unfinished = await session.state()
             if not unfinished:
                 await session.check_free()
-                if not values:
-                    raise unknown
                 say("this run is finished")
                 return values
             check_models(settings)
             return await session.resume(say)
 
-        _follow(go_on, settings, url, thread, database, as_json)
+        _follow(go_on, settings, url, thread, database, as_json, known)
 
 
 def _follow(
@@ -120,6 +124,7 @@ def _follow(
     thread: str,
     database: str | None,
     as_json: bool,
+    check: Callable[[Session], Awaitable[None]] | None = None,
 ) -> None:
     from rich.console import Console
 
@@ -137,6 +142,8 @@ def _follow(
 
     async def go() -> Values:
         async with open_session(settings, url, thread) as session:
+            if check is not None:  # before it is said how to resume the thread
+                await check(session)
             errors.print(
                 f"thread {thread}  (after an interruption: {_resume_command(thread, database)})", style="dim"
             )

@@ -6,10 +6,11 @@ import os
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from stellwerk.cli.database import errors, plain
 from stellwerk.errors import ConfigurationError
-from stellwerk.settings import Settings
+from stellwerk.settings import Settings, TierSettings
 
 
 def tier_names(incomplete: str) -> list[str]:
@@ -39,15 +40,17 @@ def serve(
 ) -> None:
     """Start vLLM for a tier with flags that follow from its settings, and keep it running.
 
-    Waits until the server is healthy, passes SIGINT and SIGTERM on, starts it again if it dies, and ends with
-    its exit code.
+    Waits until the server is healthy, and passes SIGINT and SIGTERM on.
+
+    Starts it again if it dies, and ends with its exit code.
     """
     with errors():
         settings = Settings.load()
         tier = settings.tier(name)
         from stellwerk.tiers.vllm_command import vllm_command
 
-        command = vllm_command(settings, tier, replica=replica, host=host)
+        key = _stand_in(tier) if dry_run else None
+        command = vllm_command(settings, tier, replica=replica, host=host, key=key)
         for note in command.notes:
             _say(f"{name}: {note}")
         if dry_run:
@@ -73,6 +76,16 @@ def serve(
         )
         code = supervisor.run()
     raise typer.Exit(code)
+
+
+def _stand_in(tier: TierSettings) -> SecretStr | None:
+    """A key that stands for one that is elsewhere: a command is often read where it will not run."""
+    try:
+        tier.api_key()
+    except ConfigurationError as error:
+        _say(f"{tier.name}: not to be started as it is: {error}")
+        return SecretStr("elsewhere")
+    return None
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,9 @@ import secrets
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from importlib.util import find_spec
+from math import ceil
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -28,6 +30,7 @@ from stellwerk.graphs.default import default_ladder, default_orchestrator
 from stellwerk.outcome import SubtaskResult
 from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore
 from stellwerk.persistence.heartbeat import Hold
+from stellwerk.persistence.run_units import Run
 from stellwerk.persistence.runs import AsyncRunStore
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver
 from stellwerk.persistence.traces import TraceStore
@@ -118,7 +121,7 @@ class Session:
             InputError: if somebody does.
         """
         if running := await self._runs.list(thread_id=self._thread, status="running", limit=1):
-            raise _busy(self._thread, running[0].holder)
+            raise _busy(self._thread, running[0])
 
     @asynccontextmanager
     async def _held(self, task: str) -> AsyncIterator[Hold]:
@@ -189,10 +192,12 @@ def _answered(values: Values, waiting: bool) -> Values:
     return values
 
 
-def _busy(thread: str, holder: str) -> InputError:
+def _busy(thread: str, run: Run) -> InputError:
+    left = _TTL if run.expires_at is None else (run.expires_at - datetime.now(UTC)).total_seconds()
     return InputError(
-        f"thread {thread} is running in another process ({holder}); "
-        f"wait for it or stop it with: stellwerk runs cancel {thread}"
+        f"thread {thread} is running in another process ({run.holder}); wait for it or stop it with: "
+        f"stellwerk runs cancel {thread}; if that process is dead, its thread is free in "
+        f"{max(1, ceil(left))} s"
     )
 
 

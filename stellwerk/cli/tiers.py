@@ -46,19 +46,25 @@ def list_tiers(*, as_json: AsJson = False, database: Database = None) -> None:
         return
     from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("tier", "model", "USD per 1M in / out", "context", "at once", "checked", box=SIMPLE)
+    # A name is typed again, so it is never cut off.
+    table = Table(
+        Column("tier", no_wrap=True, overflow="fold"),
+        Column("model", overflow="fold"),
+        *("USD per 1M in / out", "context", "at once", "checked"),
+        box=SIMPLE,
+    )
     for row in rows:
         price = row["price"]
         usd = "not known" if price is None else f"{price['input']:.4g} / {price['output']:.4g}"
         cells = (row["name"], row["model"], usd, f"{row['context_window']:,}")
         limit = "no limit" if row["max_concurrency"] is None else str(row["max_concurrency"])
-        table.add_row(*(Text(plain(cell)) for cell in (*cells, limit, (row["checked_at"] or "never")[:10])))
+        table.add_row(*(Text(plain(cell)) for cell in (*cells, limit, _last_checked(row))))
     Console().print(table)
     for row in rows:
-        typer.echo(f"{plain(row['name'])}: {plain(row['where'])}")
+        typer.echo(plain(f"{row['name']}: {', '.join(each['where'] for each in row['servers'])}"))
     if notice := age_notice():
         typer.echo(notice, err=True)
 
@@ -70,37 +76,39 @@ def check(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask the servers again, also what is known of them.")
     ] = False,
-    limit: Annotated[float, typer.Option("--limit", help="Seconds for each tier.", min=1)] = 60.0,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds for each server.", min=1)] = 60.0,
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
-    """Find out what the tiers' servers really do; exit with 1 if one does not answer.
+    """Find out what the tiers' servers really do; exit with 1 if one gives no answer.
 
-    Each server is sent some fifteen short requests, unless it is known what it does.
+    Each server is sent some fifteen short requests, unless its answers are known.
+
     Models in this process are known; --refresh asks them all the same.
     """
     with errors():
         from stellwerk.persistence.capabilities import SQLAlchemyCapabilityStore
         from stellwerk.tiers.probe import probe
+        from stellwerk.tiers.probe_ladder import servers
 
         ladder = _ladder(settings_of(database))
         chosen = [ladder.tier(name) for name in dict.fromkeys(names or ladder.names)]
-        found: dict[str, FoundCapabilities] = {}
+        found: list[tuple[str, FoundCapabilities]] = []
         with SQLAlchemyCapabilityStore.from_url(made_database(database)) as store, _progress() as watch:
             for tier in chosen:
                 if problem := _absent(tier):
-                    found[tier.name] = _unavailable(tier, problem)
+                    found.append((tier.name, _unavailable(tier, problem)))
                     continue
                 starting, tell = watch(tier.name)
-                found[tier.name] = probe(
-                    tier, store, refresh=refresh, limit=limit, starting=starting, tell=tell
-                )
+                for server in servers(tier):
+                    seen = probe(server, store, refresh=refresh, limit=limit, starting=starting, tell=tell)
+                    found.append((tier.name, seen))
     if as_json:
-        typer.echo(json.dumps([_as_json(name, each) for name, each in found.items()], indent=2))
+        typer.echo(json.dumps([_as_json(name, each) for name, each in found], indent=2))
     else:
-        for name, each in found.items():
+        for name, each in found:
             print_capabilities(name, each)
-    if not all(each.capabilities.chat for each in found.values()):
+    if not all(each.capabilities.chat for _, each in found):
         raise typer.Exit(1)
 
 
@@ -125,6 +133,22 @@ def _stored(database: str | None) -> Iterator[CapabilityStore | None]:
 
 
 def _row(tier: Tier, store: CapabilityStore | None) -> dict[str, Any]:
+    from stellwerk.tiers.probe_ladder import servers
+
+    price = tier.price
+    each = [_server(server, store) for server in servers(tier)]
+    return {
+        "name": tier.name,
+        **each[0],
+        "price": price and {"input": price.input, "cached": price.cached, "output": price.output},
+        "context_window": tier.context_window,
+        "max_concurrency": tier.gate.limit,
+        "servers": each,
+    }
+
+
+def _server(tier: Tier, store: CapabilityStore | None) -> dict[str, Any]:
+    """What is known of a tier's server, or of one of its replicas."""
     from stellwerk.tiers.probe import IN_PROCESS
     from stellwerk.tiers.probe_reach import Endpoint
 
@@ -132,18 +156,25 @@ def _row(tier: Tier, store: CapabilityStore | None) -> dict[str, Any]:
     where = endpoint.shown if endpoint else IN_PROCESS
     model = endpoint.model if endpoint else str(getattr(tier.model, "model_name", ""))
     known = store.find(where, model) if store and endpoint else None
-    price = tier.price
     return {
-        "name": tier.name,
         "model": model,
         "where": where,
-        "price": price and {"input": price.input, "cached": price.cached, "output": price.output},
-        "context_window": tier.context_window,
-        "max_concurrency": tier.gate.limit,
         "server": known.capabilities.server if known else (tier.capabilities and tier.capabilities.server),
         "version": known.capabilities.version if known else None,
         "checked_at": known.probed_at.isoformat() if known else None,
     }
+
+
+def _last_checked(row: dict[str, Any]) -> str:
+    """The day since which every server of a tier was checked."""
+    from stellwerk.tiers.probe import IN_PROCESS
+
+    if row["where"] == IN_PROCESS:
+        return "no need"
+    days = [(each["checked_at"] or "")[:10] for each in row["servers"]]
+    if not all(days):
+        return "in part" if any(days) else "never"
+    return min(days)
 
 
 def _absent(tier: Tier) -> str | None:

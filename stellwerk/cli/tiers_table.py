@@ -41,12 +41,13 @@ def print_capabilities(name: str, found: FoundCapabilities) -> None:
     from rich.text import Text
 
     able = found.capabilities
+    if not able.chat:
+        why = able.details.get("chat", "why is not known")
+        typer.echo(plain(f"{name} cannot be used: {found.model}, {found.url}: {why}"))
+        return
     server = " ".join(part for part in (able.server, able.version) if part) or "a server of no known kind"
     when = f"checked {found.probed_at:%Y-%m-%d %H:%M} UTC" if able.probe else "known without a check"
     typer.echo(plain(f"{name}: {found.model} on {server}, {found.url}, {when}"))
-    if not able.chat:
-        typer.echo(plain(f"{name} does not answer: {able.details.get('chat', 'why is not known')}"))
-        return
     table = Table("", "", "seen", box=SIMPLE)
     for field, label in LABELS.items():
         shown = _shown(getattr(able, field))

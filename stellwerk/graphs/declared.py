@@ -41,6 +41,18 @@ def declared_workers(settings: Settings) -> list[Worker]:
     return [_worker(path) for path in settings.workers]
 
 
+def check_names(settings: Settings, ladder: Ladder) -> None:
+    """Check the names of ready-made workers and of tiers, as far as that goes without importing a worker.
+
+    Raises:
+        ConfigurationError: if the settings name a ready-made worker or a tier that is not there.
+    """
+    for path in settings.workers:
+        if ":" not in path:
+            _worker(path)
+    _check_tiers(settings, ladder)
+
+
 def declared_router(settings: Settings, workers: Sequence[Worker], ladder: Ladder) -> Router | None:
     """The router that the settings name; None where they leave it to the default.
 
@@ -48,8 +60,7 @@ def declared_router(settings: Settings, workers: Sequence[Worker], ladder: Ladde
         ConfigurationError: if it names a tier or a worker that is not there.
     """
     router, names = settings.router, [worker.name for worker in workers]
-    for tier in (*router.start.values(), *((router.tier,) if router.tier else ())):
-        ladder.tier(tier)
+    _check_tiers(settings, ladder)
     for name in router.start:
         if name not in names:
             known = f"{near(name, names)}workers: {', '.join(names)}"
@@ -61,7 +72,20 @@ def declared_router(settings: Settings, workers: Sequence[Worker], ladder: Ladde
 
 def declared_budget(settings: Settings) -> Budget | None:
     """The budget that the settings set; None where they set none."""
-    return None if settings.budget.attempts is None else Budget(attempts=settings.budget.attempts)
+    limits = settings.budget.model_dump(exclude_none=True)
+    return Budget(**limits) if limits else None
+
+
+def _check_tiers(settings: Settings, ladder: Ladder) -> None:
+    router = settings.router
+    named = {f"router.start.{worker}": tier for worker, tier in router.start.items()}
+    if router.tier is not None:
+        named["router.tier"] = router.tier
+    for key, tier in named.items():
+        try:
+            ladder.tier(tier)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{key}: {error}") from None
 
 
 def _worker(path: str) -> Worker:

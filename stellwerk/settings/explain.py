@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from stellwerk.settings.declared import Declared
 
 _KEY = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|authorization)$", re.IGNORECASE)
@@ -32,22 +34,32 @@ def near(name: str, names: Iterable[str]) -> str:
 
 
 def explain(settings: type[BaseModel], error: ValidationError, declared: Declared) -> str:
-    """The first thing that is wrong, in a sentence."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    path: tuple[str | int, ...] = tuple(first["loc"])
+    """What is wrong, a sentence and a line for each key; keys that do not exist come first.
+
+    A misspelt key is often one that is then missing too, which says less.
+    """
+    found = error.errors(include_url=False, include_context=False)
+    found.sort(key=lambda each: each["type"] != "extra_forbidden")
+    return "\n".join(dict.fromkeys(_sentence(settings, each, declared) for each in found))
+
+
+def _sentence(settings: type[BaseModel], wrong: ErrorDetails, declared: Declared) -> str:
+    path: tuple[str | int, ...] = tuple(wrong["loc"])
     where = declared.label(path)
     names = [str(part) for part in path]
-    if first["type"] == "extra_forbidden":
+    if wrong["type"] == "extra_forbidden":
         if _KEY.search(names[-1]):
             return f"{where}: {_no_key(declared, path)}"
         keys = _model_at(settings, path[:-1]).model_fields
         return f"{where}: there is no such key; {near(names[-1], keys)}keys: {', '.join(keys)}"
+    if wrong["type"] == "missing":
+        return f"{where}: it is missing; set it"
     if names[-1:] == ["api_key_env"]:
         return f"{where}: give the NAME of an environment variable (like OPENAI_API_KEY), never the key"
-    said = first["msg"].removeprefix("Value error, ").replace("tuple", "list").replace("Tuple", "The list")
-    if first["type"] == "string_pattern_mismatch":
+    said = wrong["msg"].removeprefix("Value error, ").replace("tuple", "list").replace("Tuple", "The list")
+    if wrong["type"] == "string_pattern_mismatch":
         said = next((wanted for key, wanted in _WANTED.items() if key in names), said)
-    return f"{where}: {said}{_found(names, first['input'])}"
+    return f"{where}: {said}{_found(names, wrong['input'])}"
 
 
 def _no_key(declared: Declared, path: Sequence[str | int]) -> str:

@@ -47,11 +47,15 @@ class BudgetSettings(BaseModel):
 
     Args:
         attempts: at most this many; one per tier if None.
+        seconds: that its calls may take, with what they wait; no limit if None.
+        usd: that it may cost; no limit if None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     attempts: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    usd: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
 class Settings(BaseSettings):

@@ -61,7 +61,12 @@ class Command:
 
 
 def vllm_command(
-    settings: Settings, tier: TierSettings, *, replica: int = 1, host: str | None = None
+    settings: Settings,
+    tier: TierSettings,
+    *,
+    replica: int = 1,
+    host: str | None = None,
+    key: SecretStr | None = None,
 ) -> Command:
     """The command for one server of a tier.
 
@@ -70,6 +75,7 @@ def vllm_command(
         tier: which tier.
         replica: which of its URLs, from 1.
         host: address to listen on, instead of that of the settings.
+        key: the key, instead of that of the settings.
 
     Raises:
         ConfigurationError: if the tier cannot be served, or its address or key is not clear.
@@ -96,7 +102,7 @@ def vllm_command(
     argv += _tools(tier, notes)
     environment = dict(serve.environment)
     argv += _adapters(tier, environment, notes)
-    key = tier.api_key()
+    key = key or tier.api_key()
     if key is None and not _loopback(listen):
         notes.append(f"{listen}:{port} asks for no key; set api_key_env unless the network is yours alone")
     return Command(

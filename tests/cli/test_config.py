@@ -90,6 +90,18 @@ class TestShow:
         )
         assert result.stdout.endswith(f"file: {path}\n")
 
+    def test_keys_are_whole_in_a_narrow_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(TOML)
+        monkeypatch.setenv("COLUMNS", "80")
+        lines = [line.split() for line in stellwerk("config", "show").stdout.splitlines()]
+        assert ["tiers.small.max_concurrency", "4", "stellwerk.toml"] in lines
+        assert any(line[:1] == ["tiers.small.serve.runtime_adapters"] for line in lines)
+
+    def test_how_vllm_is_started_is_shown_of_its_tiers_only(self) -> None:
+        write(TOML)
+        assert shown()["tiers.small.serve.grace"] == (30.0, "default")
+        assert not any(key.startswith("tiers.large.serve") for key in shown())
+
     def test_without_a_file(self) -> None:
         assert "file: none; make one with: stellwerk config init" in stellwerk("config", "show").stdout
 
@@ -113,6 +125,17 @@ class TestCheck:
             "without a price, and counted apart in the ledger: small",
         ]
 
+    def test_models_that_are_not_fetched_yet_are_told(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STELLWERK_MODELS_DIR", str(place / "models"))
+        monkeypatch.setattr("stellwerk.cli.session.find_spec", lambda name: object())  # wherever this runs
+        write('[tiers.tiny]\nkind = "embedded"\nmodel = "smollm2-135m"\n')
+        result = stellwerk("config", "check")
+        assert result.exit_code == 0, result.stderr
+        assert "before a run on this machine: no file of smollm2-135m in " in result.stdout
+        assert "run: stellwerk models pull smollm2-135m" in result.stdout
+
     def test_every_missing_key_is_named_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         write(TOML + '[tiers.third]\nmodel = "n"\napi_key_file = "third.key"\n')
         monkeypatch.delenv("LARGE_KEY", raising=False)
@@ -135,6 +158,32 @@ class TestCheck:
         assert result.stderr.startswith(
             f"stellwerk: {path}: budget.atempts: there is no such key; did you mean"
         )
+
+    @pytest.mark.parametrize("more", ["", "my_module:worker"])
+    @pytest.mark.parametrize(
+        ("workers", "router", "said"),
+        [
+            (["wirte"], "", "there is no ready-made worker 'wirte'; did you mean write?"),
+            (["write"], 'start = {write = "larg"}', "router.start.write: there is no tier 'larg'"),
+            (["write"], 'name = "fixed"\ntier = "huge"', "router.tier: there is no tier 'huge'"),
+        ],
+    )
+    def test_names_that_a_run_would_refuse(
+        self, monkeypatch: pytest.MonkeyPatch, workers: list[str], router: str, said: str, more: str
+    ) -> None:
+        listed = json.dumps([*workers, *([more] if more else [])])
+        write(f"workers = {listed}\n{TOML}\n[router]\n{router}\n")
+        monkeypatch.setenv("LARGE_KEY", "k")
+        result = stellwerk("config", "check")
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+    def test_a_worker_that_the_router_alone_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(TOML + '[router]\nstart = {wirte = "large"}\n')
+        monkeypatch.setenv("LARGE_KEY", "k")
+        result = stellwerk("config", "check")
+        assert result.exit_code == 2
+        assert "router.start.wirte: there is no such worker; did you mean write?" in result.stderr
 
     def test_workers_are_imported_only_if_asked_for(
         self, place: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,7 +256,9 @@ class TestPrices:
     def test_an_unknown_provider_is_named(self) -> None:
         result = stellwerk("prices", "list", "nobody")
         assert result.exit_code == 2
-        assert result.stderr.startswith("no provider is called nobody; choose from: openai, anthropic")
+        assert result.stderr.startswith(
+            "stellwerk: no provider is called nobody; choose from: openai, anthropic"
+        )
 
 
 def test_a_run_with_the_tiers_of_a_file() -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -224,7 +225,7 @@ class TestWrongUsage:
         monkeypatch.setenv("STELLWERK_TIERS", '[{"name": "a"}]')
         result = stellwerk("run", "x")
         assert result.exit_code == 2
-        assert "STELLWERK_TIERS.0.model: Field required" in result.stderr
+        assert "STELLWERK_TIERS.0.model: it is missing" in result.stderr
 
     def test_absent_model_files_are_named_before_anything_starts(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -320,6 +321,7 @@ class TestResume:
             result = stellwerk("resume", "mine")
             assert result.exit_code == 2
             assert "thread mine is running in another process" in result.stderr
+            assert re.search(r"if that process is dead, its thread is free in \d+ s", result.stderr)
             held.release.set()
             assert process.wait(30) == 0
         finally:
@@ -341,6 +343,13 @@ class TestResume:
         result = stellwerk("run", "Once more", "--thread", "mine")
         assert result.exit_code == 0, result.stderr
         assert result.stdout == "Sales were 100 dollars and rent 20 dollars.\n"
+
+    @pytest.mark.usefixtures("environment")
+    def test_a_thread_that_is_not_there_is_not_said_to_be_resumable(self, text: str) -> None:
+        assert stellwerk("run", "x", "-f", text, "--thread", "mine").exit_code == 0
+        result = stellwerk("resume", "yours")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("stellwerk: there is no thread yours in ")
 
     @pytest.mark.usefixtures("environment")
     def test_the_database_is_private(self, text: str, tmp_path: Path) -> None:

@@ -58,6 +58,21 @@ def listed(*arguments: str) -> list[dict[str, Any]]:
     return runs
 
 
+def test_a_database_that_a_file_names_is_named_in_errors(
+    text: str, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stellwerk("run", "Sales and rent?", "-f", text, "--thread", "mine").exit_code == 0
+    place = Path(environment["STELLWERK_DATABASE"])
+    monkeypatch.delenv("STELLWERK_DATABASE")
+    secret = tmp_path / "database_url"
+    secret.write_text(f"sqlite:///{place}")
+    settings = tmp_path / "named.toml"
+    settings.write_text(f'database_url_file = "{secret}"')
+    result = stellwerk("--config", str(settings), "runs", "show", "nobody")
+    assert result.exit_code == 2
+    assert f"there is no run or thread nobody in sqlite+pysqlite:///{place}" in result.stderr
+
+
 class TestCancel:
     def test_the_run_ends_and_can_be_resumed(
         self, server: FakeOpenAI, environment: dict[str, str], text: str

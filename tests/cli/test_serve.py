@@ -279,6 +279,17 @@ def test_no_vllm_says_how_to_get_it(place: Place, monkeypatch: pytest.MonkeyPatc
     assert "vllm is not installed; run: pip install 'stellwerk[vllm]'" in result.stderr
 
 
+def test_a_command_can_be_read_where_the_key_is_not(place: Place, tmp_path: Path) -> None:
+    place.write(tier=f'api_key_file = "{tmp_path / "nowhere"}"')
+    result = stellwerk("tiers", "serve", "small", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("VLLM_API_KEY=*** vllm serve ")
+    assert "nowhere, which cannot be read" in result.stderr
+    result = stellwerk("tiers", "serve", "small")
+    assert result.exit_code == 2
+    assert place.starts == []
+
+
 @pytest.mark.slow
 def test_the_key_goes_by_the_environment_and_is_never_shown(
     place: Place, monkeypatch: pytest.MonkeyPatch

@@ -39,6 +39,11 @@ def tiers(monkeypatch: pytest.MonkeyPatch, *urls: str) -> None:
     monkeypatch.setenv("STELLWERK_TIERS", json.dumps(each))
 
 
+def replicas(monkeypatch: pytest.MonkeyPatch, *urls: str) -> None:
+    small = {"name": "small", "model": "m", "url": list(urls), "api_key_env": "SMALL_KEY"}
+    monkeypatch.setenv("STELLWERK_TIERS", json.dumps([small]))
+
+
 def stellwerk(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["tiers", *arguments])
 
@@ -93,10 +98,11 @@ class TestCheck:
     def test_a_tier_that_cannot_be_reached_is_named_and_ends_with_1(
         self, monkeypatch: pytest.MonkeyPatch, server: Probed
     ) -> None:
-        tiers(monkeypatch, f"http://127.0.0.1:{closed_port()}/v1", server.url)
+        nobody = f"http://127.0.0.1:{closed_port()}/v1"
+        tiers(monkeypatch, nobody, server.url)
         result = stellwerk("check")
         assert result.exit_code == 1
-        assert "small does not answer: no answer: Connect" in result.stdout
+        assert f"small cannot be used: m, {nobody}: no answer: Connect" in result.stdout
         assert "yes" in row(result, "JSON schema enforced")  # of the other one
         small, middle = as_json("check", code=1)
         assert (small["reachable"], middle["reachable"]) == (False, True)
@@ -108,8 +114,31 @@ class TestCheck:
         tiers(monkeypatch, server.url)
         result = stellwerk("check")
         assert result.exit_code == 1
-        assert "small does not answer: no answer (404): no model m for ***" in result.stdout
+        assert "small cannot be used: m, " in result.stdout
+        assert ": no answer (404): no model m for ***" in result.stdout
         assert KEY not in result.output
+
+    def test_of_a_tier_with_replicas_each_is_asked(
+        self, monkeypatch: pytest.MonkeyPatch, server: Probed
+    ) -> None:
+        with serve_probed() as other:
+            replicas(monkeypatch, server.url, other.url)
+            assert [each["where"] for each in as_json("check")] == [server.url, other.url]
+            (small,) = as_json("list")
+            assert [each["where"] for each in small["servers"]] == [server.url, other.url]
+            assert all(each["checked_at"] for each in small["servers"])
+            assert "small: " + ", ".join((server.url, other.url)) in stellwerk("list").stdout
+
+    def test_a_replica_that_is_down_is_told_and_ends_with_1(
+        self, monkeypatch: pytest.MonkeyPatch, server: Probed
+    ) -> None:
+        nobody = f"http://127.0.0.1:{closed_port()}/v1"
+        replicas(monkeypatch, server.url, nobody)
+        result = stellwerk("check")
+        assert result.exit_code == 1
+        assert f"small: m on vllm 0.32.0, {server.url}, checked" in result.stdout
+        assert f"small cannot be used: m, {nobody}: no answer: Connect" in result.stdout
+        assert row(stellwerk("list"), "small ").split()[-2:] == ["in", "part"]
 
     def test_only_the_tiers_named_are_checked(self, monkeypatch: pytest.MonkeyPatch, server: Probed) -> None:
         with serve_probed() as other:
@@ -170,6 +199,12 @@ class TestList:
         assert (small["server"], small["version"], small["where"]) == ("vllm", "0.32.0", server.url)
         assert small["checked_at"] is not None
         assert small["price"] == {"input": 0.1, "cached": None, "output": 0.4}
+
+    def test_names_of_tiers_are_whole_in_a_narrow_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        result = stellwerk("list")
+        assert "…" not in result.stdout
+        assert row(result, "qwen2.5-coder-0.5b ").split()[0] == "qwen2.5-coder-0.5b"
 
     def test_embedded_models_need_no_server(self) -> None:
         smallest = as_json("list")[0]

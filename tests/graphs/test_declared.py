@@ -105,6 +105,24 @@ def test_a_run_with_declared_worker_router_and_budget(module: str) -> None:
     assert result["results"]["a"]["value"]["number"] == 7
 
 
+def test_a_budget_in_money_keeps_a_subtask_where_it_is() -> None:
+    def refuse(body: Body) -> object:
+        return {"text": ""}
+
+    with serve_openai(refuse) as server:
+        dear = {"input_price": 1000, "output_price": 1000}
+        settings = Settings(
+            tiers=(
+                *tiers("small", url=server.url, input_price=1, output_price=1),
+                *tiers("large", url=server.url, **dear),
+            ),
+            budget=BudgetSettings(usd=0.001),
+        )
+        plan = {"subtasks": [{"id": "a", "worker": "write", "instruction": "Greet", "depends_on": []}]}
+        result = default_orchestrator(settings).compile().invoke({"task": "Greet", "plan": plan})
+    assert [attempt["tier"] for attempt in result["results"]["a"]["attempts"]] == ["small"]
+
+
 @pytest.mark.parametrize(
     ("router", "said"),
     [

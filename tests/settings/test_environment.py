@@ -43,7 +43,7 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("tier", "message"),
     [
-        ({}, "STELLWERK_TIERS.0.model: Field required"),
+        ({}, "STELLWERK_TIERS.0.model: it is missing"),
         ({"model": "m", "modle": 1}, "STELLWERK_TIERS.0.modle: there is no such key; did you mean model?"),
         ({"model": "m", "context_window": 0}, "window: Input should be greater than or equal to 1 (found 0)"),
         ({"model": "m", "base_url": "localhost:1"}, "found 'localhost:1'"),

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.settings import RouterSettings, ServeSettings, Settings, TierSettings, config_file
+from stellwerk.settings import (
+    BudgetSettings,
+    RouterSettings,
+    ServeSettings,
+    Settings,
+    TierSettings,
+    config_file,
+)
 from tests.settings.conftest import WriteToml
 
 TIERS = """
@@ -43,14 +50,14 @@ def test_everything_else_that_a_file_may_say(toml: WriteToml, tmp_path: Path) ->
     workers = ["extract", "my_package.workers:invoice_worker"]
     models = ["smollm2-135m"]
     router = {name = "smallest-first", start = {extract = "large"}}
-    budget = {attempts = 3}
+    budget = {attempts = 3, seconds = 60, usd = 0.01}
     """)
     settings = Settings.load()
     assert settings.place == tmp_path / "state" / "runs.sqlite"
     assert settings.workers == ("extract", "my_package.workers:invoice_worker")
     assert settings.models == ("smollm2-135m",)
     assert settings.router.start == {"extract": "large"}
-    assert settings.budget.attempts == 3
+    assert settings.budget == BudgetSettings(attempts=3, seconds=60, usd=0.01)
 
 
 class TestPrecedence:
@@ -136,7 +143,7 @@ class TestPrecedence:
         ("[router]\nnam = 'fixed'", "router.nam: there is no such key; did you mean name? keys: name, start"),
         ("[budget]\nattempts = 0", "budget.attempts: Input should be greater than or equal to 1 (found 0)"),
         ("[tiers.small]\nmodel = 5", "tiers.small.model: Input should be a valid string (found 5)"),
-        ("[tiers.small]\nkind = 'vllm'", "tiers.small.model: Field required"),
+        ("[tiers.small]\nkind = 'vllm'", "tiers.small.model: it is missing"),
         ("[tiers.small]\nmodel = 'm'\nkind = 'vllm'", "tiers.small: a vllm tier needs a url"),
         ("[tiers.small]\nmodel = 'm'\nkind = 'tgi'", "tiers.small.kind: Input should be 'openai', 'vllm' or"),
         (
@@ -169,6 +176,18 @@ def test_what_is_wrong_is_named_with_file_and_key(toml: WriteToml, text: str, sa
     message = refusal()
     assert message.startswith(str(path))
     assert said in message
+
+
+def test_all_that_is_wrong_is_told_at_once_and_misspelt_keys_first(toml: WriteToml) -> None:
+    path = toml("[tiers.small]\nmodle = 'm'\nmax_concurrency = 0\n[budget]\natempts = 3")
+    told = [line.removeprefix(f"{path}: ") for line in refusal().splitlines()]
+    expected = (
+        "tiers.small.modle: there is no such key; did you mean model? keys: ",
+        "budget.atempts: there is no such key; did you mean attempts? keys: attempts, seconds, usd",
+        "tiers.small.model: it is missing",
+        "tiers.small.max_concurrency: Input should be greater than or equal to 1 (found 0)",
+    )
+    assert [line[: len(start)] for line, start in zip(told, expected, strict=True)] == list(expected)
 
 
 class TestSecrets:
