@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UntrustedDataError,
     )
     from stellwerk.graphs import Orchestrator, create_orchestrator, create_worker_graph
+    from stellwerk.graphs.default import default_ladder, default_orchestrator
     from stellwerk.outcome import Attempt
     from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore, SQLAlchemyCapabilityStore
     from stellwerk.persistence.runs import AsyncRunStore, RunStore
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from stellwerk.plan import Plan, Subtask
     from stellwerk.rails import Rails
     from stellwerk.routers import Fixed, Router, SmallestFirst
+    from stellwerk.settings import Settings
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
     from stellwerk.tiers.adapters import (
         Adapter,
@@ -108,6 +110,7 @@ __all__ = [
     "SQLAlchemyCapabilityStore",
     "SQLAlchemySaver",
     "SQLAlchemyStore",
+    "Settings",
     "SmallestFirst",
     "StellwerkError",
     "StrictEncryptedSerializer",
@@ -131,6 +134,8 @@ __all__ = [
     "create_orchestrator",
     "create_worker",
     "create_worker_graph",
+    "default_ladder",
+    "default_orchestrator",
     "embedded_ladder",
     "extract_worker",
     "list_adapters",
@@ -173,6 +178,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "SQLAlchemyCapabilityStore": "persistence.capabilities",
         "SQLAlchemySaver": "persistence.saver",
         "SQLAlchemyStore": "persistence.store",
+        "Settings": "settings",
         "SmallestFirst": "routers.smallest_first",
         "StrictEncryptedSerializer": "persistence.serde",
         "StrictSerializer": "persistence.serde",
@@ -190,6 +196,8 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "create_orchestrator": "graphs.orchestrator",
         "create_worker": "workers.create",
         "create_worker_graph": "graphs.worker",
+        "default_ladder": "graphs.default",
+        "default_orchestrator": "graphs.default",
         "embedded_ladder": "tiers.embedded",
         "extract_worker": "workers.extract",
         "list_adapters": "tiers.adapters",
