@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage
 
 from stellwerk.errors import ContextOverflowError, TierError, TierTimeoutError, TierUnavailableError
 from stellwerk.tiers.drive import Try, Wait, Way
-from stellwerk.tiers.failures import Failure, Kind, failure_of
+from stellwerk.tiers.failures import BrokenStreamError, Failure, Kind, failure_of
 from stellwerk.tiers.gate import Gate, Ticket
 from stellwerk.tiers.pool import Lease, Pool
 from stellwerk.tiers.replica import Replica
@@ -159,7 +159,8 @@ class _Call:
                 message = yield Try(lease.replica, _least(tier.timeout, left))
                 assert message is not None
             except Exception as error:
-                if isinstance(error, TierError):  # of the model itself, such as an embedded one
+                if isinstance(error, TierError) and not isinstance(error, BrokenStreamError):
+                    # Of the model itself, such as an embedded one.
                     tier.pool.abandon(lease)
                     raise
                 now = tier.clock()
@@ -214,7 +215,7 @@ class _Call:
         now = tier.clock()
         if not tier.pool.admits_another(failed, now):
             failed.clear()
-            pause = min(_BACK_OFF * 2.0 ** (len(self._tries) - 1), _LONGEST_BACK_OFF)
+            pause = min(_BACK_OFF * 2.0 ** min(len(self._tries) - 1, 30), _LONGEST_BACK_OFF)
             pause *= random.uniform(0.75, 1.25)  # noqa: S311  # so that calls do not come back in step
             if self._left(now) < pause:
                 raise self._unavailable(f"no answer from any server: {self._tries[-1].error}")
