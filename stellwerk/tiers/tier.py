@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -15,7 +16,7 @@ from stellwerk.errors import ConfigurationError, ContextOverflowError
 from stellwerk.outcome import Usage
 from stellwerk.tiers.dialect import phrased, response_format
 from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
-from stellwerk.tiers.drive import ago, go
+from stellwerk.tiers.drive import ago, given_up_after, go
 from stellwerk.tiers.gate import Gate
 from stellwerk.tiers.logprobs import summarise_logprobs
 from stellwerk.tiers.pool import Pool, prompt_key
@@ -164,7 +165,7 @@ class Tier:
     """
 
     name: str
-    model: BaseChatModel
+    model: BaseChatModel = field(repr=False)  # a URL may have a password
     price: Price | None = None
     context_window: int = 32_768
     max_concurrency: int | None = None
@@ -199,8 +200,12 @@ class Tier:
             except ConfigurationError as error:
                 raise ConfigurationError(f"tier {self.name!r}: {error}") from None
             object.__setattr__(self, "gate", Gate(self.max_concurrency, rate))
-        if not self.pool:
-            replicas = self.replicas or (Replica(name="", model=self.model),)
+        # With `dataclasses.replace`, the pool of the tier before comes along.
+        if not self.pool or all(replica.model is not self.model for replica in self.pool.replicas):
+            replicas = self.replicas
+            if all(replica.model is not self.model for replica in replicas):
+                replicas = (Replica(name="", model=self.model),)
+                object.__setattr__(self, "replicas", ())
             names = [replica.name for replica in replicas]
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ConfigurationError(
@@ -231,8 +236,9 @@ class Tier:
 
         def ask(replica: Replica, seconds: float | None) -> AIMessage:
             options = replica.options(seconds) if seconds is not None else {}
+            asked = partial(replica.model.invoke, messages, **arguments, **options)
             try:
-                return replica.model.invoke(messages, **arguments, **options)
+                return asked() if options or seconds is None else given_up_after(seconds, asked)
             except Exception as error:
                 return _cut_off_or_raise(error)
 
@@ -285,9 +291,10 @@ def _cut_off_or_raise(error: Exception) -> AIMessage:
 
 
 def _cut_off(completion: Any) -> AIMessage:
-    # Where an answer to a schema runs into `max_tokens`, the OpenAI client raises; the error has the answer.
+    # Where an answer to a schema runs into `max_tokens` or is filtered, the OpenAI client raises; the error
+    # has the answer.
     choice, usage = completion.choices[0], completion.usage
-    metadata: dict[str, Any] = {"finish_reason": "length"}
+    metadata: dict[str, Any] = {"finish_reason": choice.finish_reason or "length"}
     if (logprobs := getattr(choice, "logprobs", None)) is not None:
         metadata["logprobs"] = logprobs.model_dump()
     message = AIMessage(choice.message.content or "", response_metadata=metadata)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,10 +130,8 @@ def test_without_a_store_a_ladder_is_asked_each_time() -> None:
 
 def test_replicas_are_relied_on_for_what_all_of_them_do(equip: Equip) -> None:
     with serve_probed() as one, serve_probed(json_schema="ignore") as two:
-        gone = openai_tier("small", model="m", base_url=f"http://127.0.0.1:{closed_port()}/v1")
-        tier = tier_on(one)
-        models = [each.model for each in (tier, tier_on(two), gone)]
-        object.__setattr__(tier, "replicas", tuple(SimpleNamespace(model=model) for model in models))
+        urls = [one.url, two.url, f"http://127.0.0.1:{closed_port()}/v1"]
+        tier = openai_tier("small", model="m", base_url=urls)
         able = equip(Ladder([tier])).smallest.capabilities
     assert one.chats
     assert two.chats
