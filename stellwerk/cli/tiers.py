@@ -70,7 +70,7 @@ def check(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask the servers again, also what is known of them.")
     ] = False,
-    limit: Annotated[float, typer.Option("--limit", help="Seconds for each tier.", min=1)] = 60.0,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds for each server.", min=1)] = 60.0,
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
@@ -82,25 +82,26 @@ def check(
     with errors():
         from stellwerk.persistence.capabilities import SQLAlchemyCapabilityStore
         from stellwerk.tiers.probe import probe
+        from stellwerk.tiers.probe_ladder import servers
 
         ladder = _ladder(settings_of(database))
         chosen = [ladder.tier(name) for name in dict.fromkeys(names or ladder.names)]
-        found: dict[str, FoundCapabilities] = {}
+        found: list[tuple[str, FoundCapabilities]] = []
         with SQLAlchemyCapabilityStore.from_url(made_database(database)) as store, _progress() as watch:
             for tier in chosen:
                 if problem := _absent(tier):
-                    found[tier.name] = _unavailable(tier, problem)
+                    found.append((tier.name, _unavailable(tier, problem)))
                     continue
                 starting, tell = watch(tier.name)
-                found[tier.name] = probe(
-                    tier, store, refresh=refresh, limit=limit, starting=starting, tell=tell
-                )
+                for server in servers(tier):
+                    seen = probe(server, store, refresh=refresh, limit=limit, starting=starting, tell=tell)
+                    found.append((tier.name, seen))
     if as_json:
-        typer.echo(json.dumps([_as_json(name, each) for name, each in found.items()], indent=2))
+        typer.echo(json.dumps([_as_json(name, each) for name, each in found], indent=2))
     else:
-        for name, each in found.items():
+        for name, each in found:
             print_capabilities(name, each)
-    if not all(each.capabilities.chat for each in found.values()):
+    if not all(each.capabilities.chat for _, each in found):
         raise typer.Exit(1)
 
 

@@ -46,7 +46,7 @@ def probe_ladder(
         if (settled := _settled(tier)) is not None:
             return settled
         seen = []
-        for server in _servers(tier):
+        for server in servers(tier):
             found = probe(server, store, refresh=refresh, limit=limit, starting=lambda: tell(tier.name))
             if not found.capabilities.chat and store is not None:
                 found = store.find(found.url, found.model) or found
@@ -71,7 +71,7 @@ async def aprobe_ladder(
         if (settled := _settled(tier)) is not None:
             return settled
         seen = []
-        for server in _servers(tier):
+        for server in servers(tier):
             found = await aprobe(
                 server, store, refresh=refresh, limit=limit, starting=lambda: tell(tier.name)
             )
@@ -89,9 +89,9 @@ def _settled(tier: Tier) -> Tier | None:
     return replace(tier, capabilities=EMBEDDED) if isinstance(tier.model, ChatLlamaCpp) else None
 
 
-def _servers(tier: Tier) -> list[Tier]:
+def servers(tier: Tier) -> list[Tier]:
     """The tier once for each of its replicas."""
-    models = [replica.model for replica in getattr(tier, "replicas", ())]
+    models = [replica.model for replica in tier.replicas]
     return [replace(tier, model=model) for model in models] or [tier]
 
 
