@@ -255,11 +255,14 @@ class _Call:
         In the queue only the time counts in which nobody was let in. Many subtasks of one's own are a long
         queue and no outage: they neither fail nor go up the ladder for that.
         """
-        patience = self._order.patience
-        longest = self._tier.max_wait if patience is None else min(patience, self._tier.max_wait)
-        over = longest - (self._waited - self._queued if waited is None else waited)
+        over = self._to_end_of_patience(waited)
         left = self._to_deadline(now)
         return over if left is None else min(over, left)
+
+    def _to_end_of_patience(self, waited: float | None = None) -> float:
+        patience = self._order.patience
+        longest = self._tier.max_wait if patience is None else min(patience, self._tier.max_wait)
+        return longest - (self._waited - self._queued if waited is None else waited)
 
     def _to_deadline(self, now: float) -> float | None:
         return None if self._order.deadline is None else self._order.deadline - now
@@ -292,6 +295,12 @@ class _Call:
         )
 
     def _unavailable(self, why: str) -> TierError:
+        left = self._to_deadline(self._tier.clock())
+        if left is not None and (left <= 0 or left < self._to_end_of_patience()):
+            return TierTimeoutError(
+                f"tier {self._tier.name!r} had {why}; the time allowed was over, after "
+                f"{self._waited:.1f} s of waiting; raise the budget's seconds"
+            )
         return TierUnavailableError(f"tier {self._tier.name!r} had {why}; waited {self._waited:.1f} s")
 
 

@@ -292,3 +292,10 @@ def test_what_an_attempt_with_tools_costs_is_all_of_its_calls(sync: bool) -> Non
     assert [attempt["tier"] for attempt in found["attempts"]] == ["small"]
     found = result([small(), tier("large")], sync=sync, budget=enough, worker=dict(options))
     assert found["status"] == "accepted"
+
+
+def test_seconds_that_are_over_while_a_call_waits_are_a_timeout(sync: bool) -> None:
+    small = tier("small", max_concurrency=1)
+    with taken(small):
+        found = result([small, tier("large")], sync=sync, budget=Budget(seconds=0.3, attempts=2))
+    assert found["attempts"][0]["verdict"].get("reason") == "timeout"

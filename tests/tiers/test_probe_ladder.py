@@ -1,6 +1,7 @@
 """Ladders whose tiers know what their servers do."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,16 @@ def test_replicas_are_relied_on_for_what_all_of_them_do(equip: Equip) -> None:
     assert two.chats
     assert able is not None
     assert (able.json_schema, able.named_tool) == (False, True)
+
+
+def test_replicas_that_hang_hold_a_run_up_once_and_not_one_after_the_other(equip: Equip) -> None:
+    both = threading.Barrier(2, timeout=20.0)
+
+    def meet(probed: Probed) -> None:
+        if len(probed.chats) == 1:
+            both.wait()  # raises where the other server is not asked meanwhile
+
+    with serve_probed() as one, serve_probed() as two:
+        one.special, two.special = (lambda body: meet(one)), (lambda body: meet(two))
+        tier = openai_tier("small", model="m", base_url=[one.url, two.url], max_concurrency=2)
+        assert equip(Ladder([tier])).smallest.capabilities is not None
