@@ -9,11 +9,11 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
 
 from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError, ContextOverflowError
 from stellwerk.outcome import Usage
+from stellwerk.tiers.cut_off import cut_off_or_raise, without_cut_call
 from stellwerk.tiers.dialect import phrased, response_format
 from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
 from stellwerk.tiers.drive import ago, given_up_after, go
@@ -240,7 +240,7 @@ class Tier:
             try:
                 return asked() if options or seconds is None else given_up_after(seconds, asked)
             except Exception as error:
-                return _cut_off_or_raise(error)
+                return cut_off_or_raise(error)
 
         way = self._dispatch.way(self._order(request), _tokens)
         return _reply(go(way, ask))
@@ -256,7 +256,7 @@ class Tier:
             try:
                 return await replica.model.ainvoke(messages, **arguments, **options)
             except Exception as error:
-                return _cut_off_or_raise(error)
+                return cut_off_or_raise(error)
 
         way = self._dispatch.way(self._order(request), _tokens)
         return _reply(await ago(way, ask))
@@ -284,31 +284,6 @@ class Tier:
             )
 
 
-def _cut_off_or_raise(error: Exception) -> AIMessage:
-    if (completion := getattr(error, "completion", None)) is not None and completion.choices:
-        return _cut_off(completion)
-    raise error
-
-
-def _cut_off(completion: Any) -> AIMessage:
-    # Where an answer to a schema runs into `max_tokens` or is filtered, the OpenAI client raises; the error
-    # has the answer.
-    choice, usage = completion.choices[0], completion.usage
-    metadata: dict[str, Any] = {"finish_reason": choice.finish_reason or "length"}
-    if (logprobs := getattr(choice, "logprobs", None)) is not None:
-        metadata["logprobs"] = logprobs.model_dump()
-    message = AIMessage(choice.message.content or "", response_metadata=metadata)
-    if usage is not None:
-        details = usage.prompt_tokens_details
-        message.usage_metadata = UsageMetadata(
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens,
-            total_tokens=usage.total_tokens,
-            input_token_details={"cache_read": (details and details.cached_tokens) or 0},
-        )
-    return message
-
-
 def _usage(message: AIMessage) -> Usage:
     counts = message.usage_metadata
     if counts is None:
@@ -327,12 +302,15 @@ def _tokens(message: AIMessage) -> int:
 def _reply(answered: Answered) -> Reply:
     message = answered.message
     assert isinstance(message, AIMessage)
+    finish = str(message.response_metadata.get("finish_reason") or "stop")
+    if finish == "length":
+        message = without_cut_call(message)
     return Reply(
         message=message,
         text=message.text,
         usage=_usage(message),
         seconds=answered.seconds,
-        finish=str(message.response_metadata.get("finish_reason") or "stop"),
+        finish=finish,
         waited=answered.waited,
         logprobs=_logprobs(message.response_metadata),
         replica=answered.replica,

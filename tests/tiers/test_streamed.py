@@ -127,3 +127,19 @@ def test_a_broken_stream_does_not_tell_what_is_secret_in_the_url(ask: Ask, tier:
         with pytest.raises(TierError, match="broke off") as caught:
             ask(made, Request(messages=[HumanMessage("Hello")]))
     assert "sesame-open" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_half_a_tool_call_is_none(ask: Ask, tier: Make) -> None:
+    pieces = [
+        piece([{"index": 0, "delta": {"role": "assistant", "tool_calls": [call]}, "finish_reason": finish}])
+        for call, finish in (
+            ({"index": 0, "id": "1", "type": "function", "function": {"name": "pay", "arguments": ""}}, None),
+            ({"index": 0, "function": {"arguments": '{"dollars": 10'}}, "length"),  # of 1000
+        )
+    ]
+    tool = {"type": "function", "function": {"name": "pay", "parameters": {"type": "object"}}}
+    with faulty(always(sends(*pieces, USAGE, "data: [DONE]\n\n"))) as server:
+        reply = ask(tier(server), Request(messages=[HumanMessage("Pay")], tools=(tool,)))
+    assert reply.finish == "length"
+    assert reply.message.tool_calls == []
+    assert [call["name"] for call in reply.message.invalid_tool_calls] == ["pay"]
