@@ -38,7 +38,7 @@ def _cut_off(completion: Any) -> AIMessage:
 def without_cut_call(message: AIMessage) -> AIMessage:
     """A message that was cut off, with its last tool call among the invalid ones.
 
-    LangChain closes what is open in the arguments of a streamed call, and so makes a whole call of half a one.
+    LangChain closes what is open in the arguments of a streamed call, and makes a whole call of half a one.
     """
     if message.invalid_tool_calls or not message.tool_calls:
         return message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,7 +88,10 @@ class Request:
     @property
     def expected_input(self) -> int:
         """Tokens that the prompt is expected to have."""
-        return sum(len(message.text) for message in self.messages) // _CHARACTERS_PER_TOKEN
+        characters = sum(len(message.text) for message in self.messages)
+        if self.tools:  # the server writes them into the prompt
+            characters += len(json.dumps(self.tools, ensure_ascii=False, default=str))
+        return characters // _CHARACTERS_PER_TOKEN
 
     @property
     def beginning(self) -> str:

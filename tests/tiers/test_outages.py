@@ -449,6 +449,15 @@ def test_a_filtered_answer_is_not_taken_for_one_that_was_too_long(ask: Ask) -> N
     assert (reply.finish, server.requests) == ("content_filter", 1)
 
 
+def test_tools_are_part_of_the_prompt_that_was_lost() -> None:
+    tool = {"type": "function", "function": {"name": "add", "description": "long " * 2_000, "parameters": {}}}
+    with faulty(first(Does(drop=True))) as server:
+        with_tools, without = prompt(tools=(tool,)), prompt()
+        reply = tier(server).call(with_tools)
+    assert reply.tries[0].billed
+    assert with_tools.expected_input - without.expected_input >= 2_500
+
+
 def answers(message: dict[str, Any], finish: str = "stop") -> Does:
     choice = {"index": 0, "message": message, "finish_reason": finish}
     body = json.dumps(
