@@ -153,8 +153,15 @@ def _server_tier(tier: TierSettings) -> Tier:
 
 
 def _embedded_tier(tier: TierSettings, ready: Tier) -> Tier:
+    # What is not set is the embedded ladder's: a CPU takes longer than a server's default allows.
+    limits: dict[str, Any] = {
+        key: value
+        for key in ("timeout", "patience")
+        if key in tier.model_fields_set and (value := getattr(tier, key)) is not None
+    }
     return replace(
         ready,
+        **limits,
         name=tier.name,
         price=_price(tier) or ready.price,
         context_window=min(tier.context_window, ready.context_window),

@@ -54,7 +54,7 @@ def affordable(
     for call in calls:
         price = prices.get(call["tier"])
         spent += price.usd(call["usage"], call["seconds"]) if price is not None else 0.0
-    return spent + tier.price.usd(_expected(calls, worker, brief)) <= budget.usd
+    return spent + tier.price.usd(_expected(attempts, worker, brief)) <= budget.usd
 
 
 def flow_of_run() -> str:
@@ -79,9 +79,17 @@ def _seconds(calls: Sequence[Call]) -> float:
     return sum(call["seconds"] + call.get("waited", 0.0) for call in calls)
 
 
-def _expected(calls: Sequence[Call], worker: Worker, brief: Brief) -> Usage:
+def _expected(attempts: Sequence[Attempt], worker: Worker, brief: Brief) -> Usage:
     """What another attempt takes: as much as the last answer did, or what the prompt looks like."""
-    if answered := [call["usage"] for call in calls if "error" not in call]:
-        return answered[-1]
+    for attempt in reversed(attempts):
+        usages = [
+            call["usage"] for call in attempt["calls"] if "error" not in call and call["step"] != "repair"
+        ]
+        if usages:  # several where the worker called tools
+            return Usage(
+                input=sum(usage["input"] for usage in usages),
+                cached=sum(usage["cached"] for usage in usages),
+                output=sum(usage["output"] for usage in usages),
+            )
     characters = len(brief.source) + len(brief.instruction) + len(worker.prompt)
     return Usage(input=characters // _CHARACTERS_PER_TOKEN, cached=0, output=worker.max_tokens)

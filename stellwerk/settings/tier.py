@@ -174,6 +174,9 @@ class TierSettings(BaseModel):
             for key in ("url", "api_key_env", "api_key_file", "adapter", "priority"):
                 if getattr(self, key) not in ((), None):
                     raise ValueError(f"an embedded tier runs in this process and has no {key}; remove it")
+            for key in ("max_concurrency", "requests_per_minute", "tokens_per_minute"):
+                if key in self.model_fields_set and getattr(self, key) not in (None, 1):
+                    raise ValueError(f"embedded tiers answer one call at a time and have no {key}; remove it")
         return self
 
     @property

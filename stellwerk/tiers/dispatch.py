@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage
 
 from stellwerk.errors import ContextOverflowError, TierError, TierTimeoutError, TierUnavailableError
 from stellwerk.tiers.drive import Try, Wait, Way
-from stellwerk.tiers.failures import Failure, Kind, failure_of
+from stellwerk.tiers.failures import BrokenStreamError, Failure, Kind, failure_of
 from stellwerk.tiers.gate import Gate, Ticket
 from stellwerk.tiers.pool import Lease, Pool
 from stellwerk.tiers.replica import Replica
@@ -159,7 +159,8 @@ class _Call:
                 message = yield Try(lease.replica, _least(tier.timeout, left))
                 assert message is not None
             except Exception as error:
-                if isinstance(error, TierError):  # of the model itself, such as an embedded one
+                if isinstance(error, TierError) and not isinstance(error, BrokenStreamError):
+                    # Of the model itself, such as an embedded one.
                     tier.pool.abandon(lease)
                     raise
                 now = tier.clock()
@@ -215,7 +216,7 @@ class _Call:
         now = tier.clock()
         if not tier.pool.admits_another(failed, now):
             failed.clear()
-            pause = min(_BACK_OFF * 2.0 ** (len(self._tries) - 1), _LONGEST_BACK_OFF)
+            pause = min(_BACK_OFF * 2.0 ** min(len(self._tries) - 1, 30), _LONGEST_BACK_OFF)
             pause *= random.uniform(0.75, 1.25)  # noqa: S311  # so that calls do not come back in step
             if self._left(now) < pause:
                 raise self._unavailable(f"no answer from any server: {self._tries[-1].error}")
@@ -255,11 +256,14 @@ class _Call:
         In the queue only the time counts in which nobody was let in. Many subtasks of one's own are a long
         queue and no outage: they neither fail nor go up the ladder for that.
         """
-        patience = self._order.patience
-        longest = self._tier.max_wait if patience is None else min(patience, self._tier.max_wait)
-        over = longest - (self._waited - self._queued if waited is None else waited)
+        over = self._to_end_of_patience(waited)
         left = self._to_deadline(now)
         return over if left is None else min(over, left)
+
+    def _to_end_of_patience(self, waited: float | None = None) -> float:
+        patience = self._order.patience
+        longest = self._tier.max_wait if patience is None else min(patience, self._tier.max_wait)
+        return longest - (self._waited - self._queued if waited is None else waited)
 
     def _to_deadline(self, now: float) -> float | None:
         return None if self._order.deadline is None else self._order.deadline - now
@@ -292,6 +296,12 @@ class _Call:
         )
 
     def _unavailable(self, why: str) -> TierError:
+        left = self._to_deadline(self._tier.clock())
+        if left is not None and (left <= 0 or left < self._to_end_of_patience()):
+            return TierTimeoutError(
+                f"tier {self._tier.name!r} had {why}; the time allowed was over, after "
+                f"{self._waited:.1f} s of waiting; raise the budget's seconds"
+            )
         return TierUnavailableError(f"tier {self._tier.name!r} had {why}; waited {self._waited:.1f} s")
 
 

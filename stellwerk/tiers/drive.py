@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -61,6 +63,30 @@ def go(way: Way[Outcome], ask: Callable[[Replica, float | None], AIMessage]) -> 
     except StopIteration as stop:
         outcome: Outcome = stop.value
         return outcome
+
+
+def given_up_after(seconds: float, ask: Callable[[], AIMessage]) -> AIMessage:
+    """The answer of a model that takes no timeout; after so many seconds it works on, and nobody listens.
+
+    Raises:
+        TimeoutError: if there is none in time.
+    """
+    answer: Future[AIMessage] = Future()
+    context = copy_context()
+
+    def work() -> None:
+        try:
+            message = context.run(ask)
+        except BaseException as error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(message)
+
+    # A daemon, as it must not keep a process from ending.
+    threading.Thread(target=work, name="stellwerk call", daemon=True).start()
+    if not wait([answer], seconds).done:
+        raise TimeoutError
+    return answer.result()
 
 
 async def ago(way: Way[Outcome], ask: Callable[[Replica, float | None], Awaitable[AIMessage]]) -> Outcome:

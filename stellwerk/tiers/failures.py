@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
+from stellwerk.errors import TierError
+
 _LONGEST_PAUSE = 3600.0  # seconds; a server that asks for more is asked again after an hour
 _BUSY = (429, 503, 529)  # 529 is what Anthropic's API answers when overloaded
 # A quota that is used up does not come back by waiting; OpenAI answers 429 all the same.
@@ -21,6 +23,16 @@ _OVERFLOW = ("context_length_exceeded", "maximum context length", "exceed_contex
 _TIMED_OUT = {"APITimeoutError", "TimeoutException", "TimeoutError"}
 _NOT_REACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "PoolTimeout"}
 _BROKEN_OFF = {"APIConnectionError", "TransportError", "ConnectionError"}
+
+
+class BrokenStreamError(TierError):
+    """A stream of a model came to no end, which clients take for one. It is its server's failure."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"the stream of {model!r} broke off before its end: the server stopped, or something between "
+            "dropped the connection; ask again"
+        )
 
 
 class Kind(Enum):

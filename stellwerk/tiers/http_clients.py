@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 
 def limited_client() -> Any:
-    """An HTTP client whose read timeout holds for the answer as a whole.
+    """An HTTP client whose read timeout holds for the answer as a whole, also for a stream.
 
     httpx starts it anew with each piece, so that a server that sends a byte now and then is never given up.
     """
@@ -20,21 +20,18 @@ def limited_client() -> Any:
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             limit = (request.extensions.get("timeout") or {}).get("read")
             response = super().send(request, stream=True, **options)
+            if limit is not None:
+                response.iter_raw = _limited(response.iter_raw, limit)  # type: ignore[method-assign]
             if stream:
                 return response
-            end = None if limit is None else time.monotonic() + limit
-            pieces = []
             try:
-                for piece in response.iter_raw():
-                    pieces.append(piece)
-                    if end is not None and time.monotonic() > end:
-                        raise TimeoutError(f"the answer was not complete after {limit:.1f} s")
+                content = b"".join(response.iter_raw())
             finally:
                 response.close()
             return type(response)(
                 response.status_code,
                 headers=response.headers,
-                content=b"".join(pieces),
+                content=content,
                 request=request,
                 extensions=response.extensions,
                 history=response.history,
@@ -45,6 +42,18 @@ def limited_client() -> Any:
                 self.close()
 
     return Client()
+
+
+def _limited(pieces: Callable[..., Iterator[bytes]], seconds: float) -> Callable[..., Iterator[bytes]]:
+    end = time.monotonic() + seconds
+
+    def limited(*args: Any, **options: Any) -> Iterator[bytes]:
+        for piece in pieces(*args, **options):
+            yield piece
+            if time.monotonic() > end:
+                raise TimeoutError(f"the answer was not complete after {seconds:.1f} s")
+
+    return limited
 
 
 def client_per_loop() -> Any:

@@ -76,9 +76,10 @@ def openai_tier(
 
 
 def _chat(model: str, url: str | None, key: SecretStr, timeout: float) -> BaseChatModel:
-    from langchain_openai import ChatOpenAI  # half a second, which a ladder of embedded models need not pay
+    # Half a second, which a ladder of embedded models need not pay.
+    from stellwerk.tiers.openai_chat import ChatServed
 
-    return ChatOpenAI(
+    return ChatServed(
         model=model,
         base_url=url,
         api_key=key,

@@ -37,26 +37,23 @@ def probe_ladder(
         ladder: the tiers; one that has capabilities keeps them.
         store: where they are kept.
         refresh: whether to ask again what the store knows.
-        limit: seconds for each server; tiers are asked side by side.
+        limit: seconds for each server; they are asked side by side.
         tell: called with the name of a tier before its server is asked, from any thread.
 
     Raises:
         DatabaseError: if the store fails.
     """
 
-    def one(tier: Tier) -> Tier:
-        if (settled := _settled(tier)) is not None:
-            return settled
-        seen = []
-        for server in servers(tier):
-            found = probe(server, store, refresh=refresh, limit=limit, starting=lambda: tell(tier.name))
-            if not found.capabilities.chat and store is not None:
-                found = store.find(found.url, found.model) or found
-            seen.append(found.capabilities)
-        return _equipped(tier, seen)
+    def ask(server: Tier) -> Capabilities:
+        found = probe(server, store, refresh=refresh, limit=limit, starting=lambda: tell(server.name))
+        if not found.capabilities.chat and store is not None:
+            found = store.find(found.url, found.model) or found
+        return found.capabilities
 
-    with ThreadPoolExecutor(len(ladder), thread_name_prefix="stellwerk-probe") as pool:
-        return Ladder(list(pool.map(one, ladder)))
+    every = [server for tier in ladder if _settled(tier) is None for server in servers(tier)]
+    with ThreadPoolExecutor(max(len(every), 1), thread_name_prefix="stellwerk-probe") as pool:
+        seen = list(pool.map(ask, every))
+    return _equipped(ladder, every, seen)
 
 
 async def aprobe_ladder(
@@ -69,20 +66,14 @@ async def aprobe_ladder(
 ) -> Ladder:
     """As `probe_ladder`, for async code."""
 
-    async def one(tier: Tier) -> Tier:
-        if (settled := _settled(tier)) is not None:
-            return settled
-        seen = []
-        for server in servers(tier):
-            found = await aprobe(
-                server, store, refresh=refresh, limit=limit, starting=lambda: tell(tier.name)
-            )
-            if not found.capabilities.chat and store is not None:
-                found = await store.find(found.url, found.model) or found
-            seen.append(found.capabilities)
-        return _equipped(tier, seen)
+    async def ask(server: Tier) -> Capabilities:
+        found = await aprobe(server, store, refresh=refresh, limit=limit, starting=lambda: tell(server.name))
+        if not found.capabilities.chat and store is not None:
+            found = await store.find(found.url, found.model) or found
+        return found.capabilities
 
-    return Ladder(await asyncio.gather(*map(one, ladder)))
+    every = [server for tier in ladder if _settled(tier) is None for server in servers(tier)]
+    return _equipped(ladder, every, await asyncio.gather(*map(ask, every)))
 
 
 def _settled(tier: Tier) -> Tier | None:
@@ -92,12 +83,21 @@ def _settled(tier: Tier) -> Tier | None:
 
 
 def servers(tier: Tier) -> list[Tier]:
-    """The tier once for each of its replicas."""
-    models = [replica.model for replica in getattr(tier, "replicas", ())]
-    return [replace(tier, model=model) for model in models] or [tier]
+    """The tier once for each of its replicas, which share its places."""
+    models = [replica.model for replica in tier.replicas] or [tier.model]
+    places = tier.max_concurrency and max(tier.max_concurrency // len(models), 1)
+    return [replace(tier, model=model, max_concurrency=places) for model in models]
 
 
-def _equipped(tier: Tier, seen: Sequence[Capabilities]) -> Tier:
+def _equipped(ladder: Ladder, asked: Sequence[Tier], seen: Sequence[Capabilities]) -> Ladder:
+    tiers = []
+    for tier in ladder:
+        own = [able for server, able in zip(asked, seen, strict=True) if server.name == tier.name]
+        tiers.append(_settled(tier) or _relying_on(tier, own))
+    return Ladder(tiers)
+
+
+def _relying_on(tier: Tier, seen: Sequence[Capabilities]) -> Tier:
     # A replica that is down says nothing of the others.
     known = [each for each in seen if each.chat]
     if not known:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
@@ -49,10 +50,18 @@ class Replica:
 
     def without_secrets(self, said: str) -> str:
         """An error's text without the model's keys, which a server may repeat; errors are stored."""
-        for value in vars(self.model).values():
-            if isinstance(value, SecretStr) and len(secret := value.get_secret_value()) >= _LEAST_SECRET:
+        for secret in self._secrets():
+            if len(secret) >= _LEAST_SECRET:
                 said = said.replace(secret, "***")
         return said
+
+    def _secrets(self) -> Iterator[str]:
+        for value in vars(self.model).values():
+            if isinstance(value, SecretStr):
+                yield value.get_secret_value()
+        if isinstance(url := getattr(self.model, "openai_api_base", None), str):
+            password = urlsplit(url).password or ""
+            yield from (password, unquote(password))
 
     def is_told_secrets(self, error: BaseException | None) -> bool:
         """Whether an exception, or one that led to it, repeats the model's keys."""
@@ -115,5 +124,5 @@ class Replica:
         if now >= self.paused_until:  # or the calls that were on their way would each double it
             self.room = max(1, min(self.room, self.outstanding) // 2)
             self._busy += 1
-        own = min(_PAUSE * 2 ** (self._busy - 1), _LONGEST_PAUSE)
+        own = min(_PAUSE * 2 ** min(self._busy - 1, 30), _LONGEST_PAUSE)  # not 2 ** 1024, an OverflowError
         self.paused_until = max(self.paused_until, now + (own if seconds is None else seconds))

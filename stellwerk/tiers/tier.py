@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
 
 from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError, ContextOverflowError
 from stellwerk.outcome import Usage
+from stellwerk.tiers.cut_off import cut_off_or_raise, without_cut_call
 from stellwerk.tiers.dialect import phrased, response_format
 from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
-from stellwerk.tiers.drive import ago, go
+from stellwerk.tiers.drive import ago, given_up_after, go
 from stellwerk.tiers.gate import Gate
 from stellwerk.tiers.logprobs import summarise_logprobs
 from stellwerk.tiers.pool import Pool, prompt_key
@@ -86,7 +88,10 @@ class Request:
     @property
     def expected_input(self) -> int:
         """Tokens that the prompt is expected to have."""
-        return sum(len(message.text) for message in self.messages) // _CHARACTERS_PER_TOKEN
+        characters = sum(len(message.text) for message in self.messages)
+        if self.tools:  # the server writes them into the prompt
+            characters += len(json.dumps(self.tools, ensure_ascii=False, default=str))
+        return characters // _CHARACTERS_PER_TOKEN
 
     @property
     def beginning(self) -> str:
@@ -165,7 +170,7 @@ class Tier:
     """
 
     name: str
-    model: BaseChatModel
+    model: BaseChatModel = field(repr=False)  # a URL may have a password
     price: Price | None = None
     context_window: int = 32_768
     max_concurrency: int | None = None
@@ -201,8 +206,12 @@ class Tier:
             except ConfigurationError as error:
                 raise ConfigurationError(f"tier {self.name!r}: {error}") from None
             object.__setattr__(self, "gate", Gate(self.max_concurrency, rate))
-        if not self.pool:
-            replicas = self.replicas or (Replica(name="", model=self.model),)
+        # With `dataclasses.replace`, the pool of the tier before comes along.
+        if not self.pool or all(replica.model is not self.model for replica in self.pool.replicas):
+            replicas = self.replicas
+            if all(replica.model is not self.model for replica in replicas):
+                replicas = (Replica(name="", model=self.model),)
+                object.__setattr__(self, "replicas", ())
             names = [replica.name for replica in replicas]
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ConfigurationError(
@@ -233,10 +242,11 @@ class Tier:
 
         def ask(replica: Replica, seconds: float | None) -> AIMessage:
             options = replica.options(seconds) if seconds is not None else {}
+            asked = partial(replica.model.invoke, messages, **arguments, **options)
             try:
-                return replica.model.invoke(messages, **arguments, **options)
+                return asked() if options or seconds is None else given_up_after(seconds, asked)
             except Exception as error:
-                return _cut_off_or_raise(error)
+                return cut_off_or_raise(error)
 
         way = self._dispatch.way(self._order(request), _tokens)
         return _reply(go(way, ask))
@@ -252,7 +262,7 @@ class Tier:
             try:
                 return await replica.model.ainvoke(messages, **arguments, **options)
             except Exception as error:
-                return _cut_off_or_raise(error)
+                return cut_off_or_raise(error)
 
         way = self._dispatch.way(self._order(request), _tokens)
         return _reply(await ago(way, ask))
@@ -280,30 +290,6 @@ class Tier:
             )
 
 
-def _cut_off_or_raise(error: Exception) -> AIMessage:
-    if (completion := getattr(error, "completion", None)) is not None and completion.choices:
-        return _cut_off(completion)
-    raise error
-
-
-def _cut_off(completion: Any) -> AIMessage:
-    # Where an answer to a schema runs into `max_tokens`, the OpenAI client raises; the error has the answer.
-    choice, usage = completion.choices[0], completion.usage
-    metadata: dict[str, Any] = {"finish_reason": "length"}
-    if (logprobs := getattr(choice, "logprobs", None)) is not None:
-        metadata["logprobs"] = logprobs.model_dump()
-    message = AIMessage(choice.message.content or "", response_metadata=metadata)
-    if usage is not None:
-        details = usage.prompt_tokens_details
-        message.usage_metadata = UsageMetadata(
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens,
-            total_tokens=usage.total_tokens,
-            input_token_details={"cache_read": (details and details.cached_tokens) or 0},
-        )
-    return message
-
-
 def _usage(message: AIMessage) -> Usage:
     counts = message.usage_metadata
     if counts is None:
@@ -322,12 +308,15 @@ def _tokens(message: AIMessage) -> int:
 def _reply(answered: Answered) -> Reply:
     message = answered.message
     assert isinstance(message, AIMessage)
+    finish = str(message.response_metadata.get("finish_reason") or "stop")
+    if finish == "length":
+        message = without_cut_call(message)
     return Reply(
         message=message,
         text=message.text,
         usage=_usage(message),
         seconds=answered.seconds,
-        finish=str(message.response_metadata.get("finish_reason") or "stop"),
+        finish=finish,
         waited=answered.waited,
         logprobs=_logprobs(message.response_metadata),
         replica=answered.replica,

@@ -12,7 +12,8 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from stellwerk.errors import ConfigurationError, TierError
+from stellwerk.errors import ConfigurationError
+from stellwerk.tiers.failures import BrokenStreamError
 from stellwerk.tiers.http_clients import client_per_loop, limited_client
 from stellwerk.tiers.logprobs import summarise_logprobs
 from stellwerk.tiers.structured import StructuredOutputs, check_structured_outputs, refuse_guided
@@ -258,13 +259,10 @@ class _Ending:
         """Whether the stream has come to its end.
 
         Raises:
-            TierError: if it broke off, which the client takes for an end.
+            BrokenStreamError: if it broke off, which the client takes for an end.
         """
         if not self._ended:
-            raise TierError(
-                f"the stream of {self._model.model_name!r} at {self._model.openai_api_base} broke off before "
-                "its end: the server stopped, or something between dropped the connection; ask again"
-            )
+            raise BrokenStreamError(self._model.model_name)
 
 
 def _strict(tool: Any) -> Any:

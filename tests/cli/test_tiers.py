@@ -107,6 +107,16 @@ class TestCheck:
         small, middle = as_json("check", code=1)
         assert (small["reachable"], middle["reachable"]) == (False, True)
 
+    def test_each_server_of_a_tier_is_checked(self, monkeypatch: pytest.MonkeyPatch, server: Probed) -> None:
+        dead = f"http://127.0.0.1:{closed_port()}/v1"
+        tier = {"name": "small", "model": "m", "url": [server.url, dead]}
+        monkeypatch.setenv("STELLWERK_TIERS", json.dumps([tier]))
+        found = as_json("check", code=1)
+        assert [(each["name"], each["where"], each["reachable"]) for each in found] == [
+            ("small", server.url, True),
+            ("small", dead, False),
+        ]
+
     def test_a_server_that_refuses_plain_requests_is_no_better(
         self, monkeypatch: pytest.MonkeyPatch, server: Probed
     ) -> None:

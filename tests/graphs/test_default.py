@@ -72,6 +72,20 @@ def test_prices_go_over() -> None:
     ].price == Price(input=1, cached=0.5, output=2)
 
 
+def test_the_limits_of_an_embedded_tier_go_over() -> None:
+    set_, left = default_ladder(
+        Settings(
+            tiers=(
+                TierSettings(name="a", kind="embedded", model="smollm2-135m", timeout=40, patience=2),
+                TierSettings(name="b", kind="embedded", model="qwen2.5-coder-0.5b"),
+            )
+        )
+    )
+    assert (set_.timeout, set_.patience) == (40, 2)
+    assert left.timeout is None
+    assert set_.gate is left.gate
+
+
 def test_the_default_orchestrator_runs_on_configured_tiers() -> None:
     def answer(body: dict[str, object]) -> object:
         if title_of(body) == "plan":

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from stellwerk.budget import Budget
@@ -24,7 +25,19 @@ from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.tier import Price, Tier
 from stellwerk.worker import Worker
-from tests.fakes import Messages, Scripted, always, make, mark_of, not_asked, plan, run, worker
+from tests.fakes import (
+    Messages,
+    Scripted,
+    always,
+    in_turn,
+    make,
+    mark_of,
+    not_asked,
+    plan,
+    run,
+    wants,
+    worker,
+)
 from tests.tiers.faulty import WAIT, Does, closed_port, faulty, first
 from tests.tiers.faulty import always as always_does
 
@@ -261,3 +274,34 @@ def test_a_large_run_does_not_starve_a_small_one() -> None:
 def test_an_impossible_budget_is_refused(limit: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=r"has to be above 0"):
         Budget(**limit)  # type: ignore[arg-type]
+
+
+def test_what_an_attempt_with_tools_costs_is_all_of_its_calls(sync: bool) -> None:
+    @tool
+    def read(page: int) -> str:
+        """Read a page."""
+        return "nothing"
+
+    def small() -> Tier:
+        return tier("small", in_turn(wants(("read", {"page": 1})), "{}", "{}"))
+
+    options: dict[str, Any] = {"tools": [read], "repairs": 0}
+    found = result([small()], sync=sync, worker=dict(options))
+    (attempt,) = found["attempts"]
+    assert len(attempt["calls"]) == 3
+    spent = sum(Price(input=1.0, output=2.0).usd(call["usage"]) for call in attempt["calls"])
+    short, enough = (
+        Budget(usd=spent + 9 * spent),
+        Budget(usd=spent + 11 * spent),
+    )  # the large tier is ten times
+    found = result([small(), tier("large", not_asked)], sync=sync, budget=short, worker=dict(options))
+    assert [attempt["tier"] for attempt in found["attempts"]] == ["small"]
+    found = result([small(), tier("large")], sync=sync, budget=enough, worker=dict(options))
+    assert found["status"] == "accepted"
+
+
+def test_seconds_that_are_over_while_a_call_waits_are_a_timeout(sync: bool) -> None:
+    small = tier("small", max_concurrency=1)
+    with taken(small):
+        found = result([small, tier("large")], sync=sync, budget=Budget(seconds=0.3, attempts=2))
+    assert found["attempts"][0]["verdict"].get("reason") == "timeout"

@@ -163,6 +163,14 @@ class TestPrecedence:
             "tiers.e: an embedded tier runs in th",
         ),
         (
+            "[tiers.e]\nkind = 'embedded'\nmodel = 'm'\nmax_concurrency = 4",
+            "tiers.e: embedded tiers answer one call at a time and have no max_concurrency; remove it",
+        ),
+        (
+            "[tiers.e]\nkind = 'embedded'\nmodel = 'm'\nrequests_per_minute = 60",
+            "tiers.e: embedded tiers answer one call at a time and have no requests_per_minute; remove it",
+        ),
+        (
             "[tiers.a]\nmodel = 'm'\npriced_as = 'openai/gpt-4'",
             "tiers.a.priced_as: the price list has no such en",
         ),

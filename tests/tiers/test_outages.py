@@ -1,8 +1,10 @@
 """Tiers over real servers that fail in the ways that servers do."""
 
 import asyncio
+import json
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -285,6 +287,17 @@ def test_the_key_is_in_no_error(ask: Ask) -> None:
     assert key not in repr(caught.value.tries)
 
 
+def test_the_password_of_the_url_is_in_no_error(ask: Ask) -> None:
+    said = Does("no route for http://me:sesame%2Fopen@model/v1, sesame/open", status=500)
+    with faulty(always(said)) as server:
+        made = tier(server.url.replace("://", "://me:sesame%2Fopen@"), max_retries=1)
+        with pytest.raises(TierError, match=r"me:\*\*\*@model/v1, \*\*\*") as caught:
+            ask(made, prompt())
+    assert "sesame" not in "".join(traceback.format_exception(caught.value))
+    assert "sesame" not in repr(caught.value.tries)
+    assert "sesame" not in repr(made)
+
+
 def test_four_places_are_never_five_at_the_servers() -> None:
     """With failures, retries, fail-overs, timeouts and cancelled calls, in threads and an event loop."""
 
@@ -423,3 +436,37 @@ def test_a_replica_is_named_without_what_is_secret_in_its_url() -> None:
     urls = ["http://user:secret@one:8000/v1", "http://two:8000/gateway/v1?key=secret"]
     both = openai_tier("remote", model="m", base_url=urls)
     assert [replica.name for replica in both.pool.replicas] == ["one:8000", "two:8000/gateway"]
+
+
+def test_arguments_that_are_no_object_are_the_models_fault_and_not_the_servers(ask: Ask) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": '"2+3"'}}
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    with faulty(always(answers({"role": "assistant", "content": None, "tool_calls": [call]}))) as server:
+        reply = ask(tier(server), prompt(tools=(tool,)))
+    assert server.requests == 1
+    assert [bad["args"] for bad in reply.message.invalid_tool_calls] == ['"2+3"']
+
+
+def test_a_filtered_answer_is_not_taken_for_one_that_was_too_long(ask: Ask) -> None:
+    filtered = answers({"role": "assistant", "content": ""}, finish="content_filter")
+    with faulty(always(filtered)) as server:
+        reply = ask(tier(server), prompt(schema={"title": "said", "type": "object", "properties": {}}))
+    assert (reply.finish, server.requests) == ("content_filter", 1)
+
+
+def test_tools_are_part_of_the_prompt_that_was_lost() -> None:
+    tool = {"type": "function", "function": {"name": "add", "description": "long " * 2_000, "parameters": {}}}
+    with faulty(first(Does(drop=True))) as server:
+        with_tools, without = prompt(tools=(tool,)), prompt()
+        reply = tier(server).call(with_tools)
+    assert reply.tries[0].billed
+    assert with_tools.expected_input - without.expected_input >= 2_500
+
+
+def answers(message: dict[str, Any], finish: str = "stop") -> Does:
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    body = json.dumps(
+        {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+    )
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return Does(raw=(head + body).encode())

@@ -246,3 +246,11 @@ def test_the_outlook_names_each_replica_and_its_trouble(count: int) -> None:
     said = replicas.outlook(0.4)
     assert said.count("down, to be tried again in 0.6 s") == count
     assert all(replica.name in said for replica in replicas.replicas)
+
+
+def test_a_replica_may_be_busy_for_days() -> None:
+    replica = Replica("r", MODEL)
+    for second in range(2_000):
+        replica.fail(Failure(Kind.BUSY, "busy", pause=0.5), 0, 0.0, float(second))
+    replica.fail(BUSY, 0, 0.0, 2_000.0)
+    assert replica.free_at(2_000.0) == 2_030.0

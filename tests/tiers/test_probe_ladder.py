@@ -1,10 +1,10 @@
 """Ladders whose tiers know what their servers do."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -132,10 +132,8 @@ def test_without_a_store_a_ladder_is_asked_each_time() -> None:
 
 def test_replicas_are_relied_on_for_what_all_of_them_do(equip: Equip) -> None:
     with serve_probed() as one, serve_probed(json_schema="ignore") as two:
-        gone = openai_tier("small", model="m", base_url=f"http://127.0.0.1:{closed_port()}/v1")
-        tier = tier_on(one)
-        models = [each.model for each in (tier, tier_on(two), gone)]
-        object.__setattr__(tier, "replicas", tuple(SimpleNamespace(model=model) for model in models))
+        urls = [one.url, two.url, f"http://127.0.0.1:{closed_port()}/v1"]
+        tier = openai_tier("small", model="m", base_url=urls)
         able = equip(Ladder([tier])).smallest.capabilities
     assert one.chats
     assert two.chats
@@ -153,3 +151,16 @@ def test_a_tier_counts_tokens_with_its_server_where_that_does(equip: Equip) -> N
         own = replace(tier_on(server), tokenizer=len)
         (kept,) = equip(Ladder([own]))
         assert kept.tokenizer is len
+
+
+def test_replicas_that_hang_hold_a_run_up_once_and_not_one_after_the_other(equip: Equip) -> None:
+    both = threading.Barrier(2, timeout=20.0)
+
+    def meet(probed: Probed) -> None:
+        if len(probed.chats) == 1:
+            both.wait()  # raises where the other server is not asked meanwhile
+
+    with serve_probed() as one, serve_probed() as two:
+        one.special, two.special = (lambda body: meet(one)), (lambda body: meet(two))
+        tier = openai_tier("small", model="m", base_url=[one.url, two.url], max_concurrency=2)
+        assert equip(Ladder([tier])).smallest.capabilities is not None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError
+from stellwerk.errors import ConfigurationError, ContextOverflowError, TierError, TierTimeoutError
 from stellwerk.tiers.gate import Gate
 from stellwerk.tiers.openai import openai_tier
 from stellwerk.tiers.tier import Price, Reply, Request, Tier
@@ -392,3 +393,23 @@ def test_a_server_gets_the_key_given_for_it_and_never_the_one_meant_for_openai(
     assert isinstance(own, ChatOpenAI)
     assert isinstance(own.openai_api_key, SecretStr)
     assert own.openai_api_key.get_secret_value() == "meant-for-openai"
+
+
+def test_a_model_without_a_timeout_of_its_own_is_given_up_after_the_tiers(ask: Ask) -> None:
+    over = threading.Event()
+
+    async def never(messages: object) -> None:
+        await asyncio.Event().wait()
+
+    slow = Scripted(reply=always("too late"), before=lambda messages: over.wait(WAIT), abefore=never)
+    with pytest.raises(TierTimeoutError, match=r"tier 'small' .* timed out"):
+        ask(Tier(name="small", model=slow, timeout=0.2), prompt())
+    assert not over.is_set()
+    over.set()
+
+
+def test_a_tier_that_is_given_another_model_asks_that_one(ask: Ask) -> None:
+    tier = Tier(name="small", model=Scripted(reply=always("one")), max_concurrency=1)
+    other = replace(tier, model=Scripted(reply=always("two")))
+    assert ask(other, prompt()).text == "two"
+    assert (other.gate, replace(tier, name="other").pool) == (tier.gate, tier.pool)

@@ -343,7 +343,7 @@ def test_a_tool_call_whose_arguments_are_no_object_is_an_invalid_one(ask: Ask) -
 def test_a_stream_that_breaks_off_is_an_error(stream: Ask) -> None:
     with (
         serve_prepared(events("Good d", finish=None)) as server,
-        pytest.raises(TierError, match=r"the stream of 'small' at http://.* broke off"),
+        pytest.raises(TierError, match="the stream of 'small' broke off"),
     ):
         stream(chat(server))
 
