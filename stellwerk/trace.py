@@ -63,7 +63,7 @@ class AttemptTrace:
         answer: the model's last text; None if there is none.
         checks: which checks held; one that was not reached is not there.
         usd: what the calls cost; None on a tier without a price.
-        logprobs: summary of the answer's log-probabilities; nothing fills it yet.
+        logprobs: summary of the log-probabilities of the last answer, where its tier gives them.
         created_at: when the attempt ended.
     """
 

@@ -56,7 +56,7 @@ def _draft(
     else:
         calls = []
         messages = worker_messages(worker, brief)
-    request = request_of(worker, brief, messages, waiting(state, tier, calls))
+    request = request_of(worker, tier, brief, messages, waiting(state, tier, calls))
     try:
         if worker.reasoning and step == "generate":
             request = yield from _reasoned(worker, tier, request, calls, brief)
@@ -71,11 +71,17 @@ def _draft(
 
 
 def request_of(
-    worker: Worker, brief: Brief, messages: Sequence[BaseMessage], terms: Mapping[str, Any]
+    worker: Worker, tier: Tier, brief: Brief, messages: Sequence[BaseMessage], terms: Mapping[str, Any]
 ) -> Request:
     """A call for the worker's answer, under its schema; `terms` say how long it may wait."""
-    schema = worker.schema_for(brief) if worker.rails.constrain else None
-    return Request(messages=messages, schema=schema, max_tokens=worker.max_tokens, **terms)
+    return Request(
+        messages=messages,
+        schema=worker.schema_for(brief) if worker.rails.constrain else None,
+        max_tokens=worker.max_tokens,
+        # Only where it was seen to work: some hosted models answer it with an error.
+        logprobs=bool(tier.capabilities and tier.capabilities.logprobs),
+        **terms,
+    )
 
 
 def as_draft(worker: Worker, reply: Reply) -> Draft:

@@ -52,7 +52,7 @@ def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
         tier = ladder.tier(state.get("tier") or ladder.smallest.name)
         calls, asked = _so_far(worker, state)
         messages = [*worker_messages(worker, brief), *_conversation(calls, asked)]
-        request = request_of(worker, brief, messages, waiting(state, tier, calls))
+        request = request_of(worker, tier, brief, messages, waiting(state, tier, calls))
         is_open = state.get("again") != "answer" and _rounds(calls) < worker.max_tool_rounds
         if is_open:
             request = replace(request, schema=None, tools=worker.tool_schemas)
@@ -131,7 +131,9 @@ def _answer(tier: str, calls: list[Call], asked: Asked) -> Command[Any]:
 
 def _stored(message: AIMessage) -> dict[str, Any]:
     """A reply as JSON; its calls are in the record of the call, with what came of them."""
-    bare = message.model_copy(update={"tool_calls": [], "invalid_tool_calls": []})
+    metadata = {name: value for name, value in message.response_metadata.items() if name != "logprobs"}
+    update = {"tool_calls": [], "invalid_tool_calls": [], "response_metadata": metadata}
+    bare = message.model_copy(update=update)
     text = json.dumps(message_to_dict(bare), ensure_ascii=False, default=str)
     # Neither a lone surrogate nor NaN can be in a checkpoint that is JSON.
     stored: dict[str, Any] = json.loads(text.encode(errors="replace"), parse_constant=lambda name: None)

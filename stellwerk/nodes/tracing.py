@@ -183,6 +183,7 @@ class Tracer:
                 answer=answer,
                 checks=_checks(worker, verdict),
                 usd=_usd(tier, calls),
+                logprobs=next((call["logprobs"] for call in reversed(calls) if "logprobs" in call), None),
             )
         )
 
