@@ -119,17 +119,27 @@ def test_a_run_goes_on_when_its_connections_are_cut_at_any_moment(
     server_url: str, striker: Striker, sync: bool
 ) -> None:
     """By a thread that does nothing else: in the middle of statements and transactions."""
-    done = threading.Event()
+    done, struck = threading.Event(), threading.Event()
 
     def strike() -> None:
-        while not done.wait(0.02):
+        while not done.wait(0.005):
             striker.strike()
+            if striker.struck:
+                struck.set()
 
     thread = threading.Thread(target=strike)
-    invoke(server_url, sync, lambda number: thread.start() if number == 0 else None)
-    done.set()
-    thread.join()
-    assert striker.struck > 0
+
+    def each(number: int) -> None:
+        if number == 0:
+            thread.start()
+        elif number == STEPS - 2:  # a fast run would be over before the first cut
+            assert struck.wait(20)
+
+    try:
+        invoke(server_url, sync, each)
+    finally:
+        done.set()
+        thread.join()
 
 
 # A server of one's own, that may be restarted
