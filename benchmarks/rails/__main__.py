@@ -33,6 +33,9 @@ def main() -> None:
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="only print the tables of a file")
     parser.add_argument("--limit", type=int, metavar="N", help="of the rows of a task, the first N")
+    parser.add_argument(
+        "--skip", type=int, default=0, metavar="N", help="of the rows of a task, not the first N"
+    )
     parser.add_argument("--tasks", default=",".join(TASKS), help=f"of: {', '.join(TASKS)}")
     parser.add_argument("--models", default=",".join(MODELS), help="names from `stellwerk models list`")
     parser.add_argument("--arms", default=",".join(ARMS), help="of: " + "; ".join(ARMS))
@@ -52,7 +55,7 @@ def main() -> None:
     done = {(row["task"], row["model"], row["arm"], row["key"]) for row in rows}
     split = DEVELOPED if arguments.development else REPORTED
     for task in tasks:
-        cases = list(islice(load_cases(task, split[task]), arguments.limit))
+        cases = list(islice(load_cases(task, split[task]), arguments.skip, arguments.limit))
         for model in arguments.models.split(","):
             for arm in arms:
                 if task == "tatqa" and arm not in SHARED:

@@ -27,6 +27,7 @@ ARMS = {
         f"no {name}": replace(_ALL, **{name: False})
         for name in (*_OF_FUNCTIONS, "repair", "flatten", "constrain")
     },
+    **{f"only {name}": replace(_PLAIN, **{name: True}, salvage=True, repair=True) for name in _OF_FUNCTIONS},
     "no constrain, no salvage": replace(_ALL, constrain=False, salvage=False),
     "with unknown": replace(_ALL, unknown=True),
 }
