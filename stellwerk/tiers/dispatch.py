@@ -270,8 +270,9 @@ class _Call:
 
     def _said(self, replica: Replica, error: Exception, seconds: float) -> str:
         said = f"{type(error).__name__}: {str(error) or f'timed out after {seconds:.1f} s'}"
+        has_spoken = getattr(error, "status_code", None) is not None  # the server; its client adds nothing
         for cause in (error.__cause__, error.__context__):
-            if cause is not None and str(cause) and str(cause) not in said:
+            if cause is not None and not has_spoken and str(cause) and str(cause) not in said:
                 said += f" ({type(cause).__name__}: {cause})"
                 break
         return replica.without_secrets(said)[:500]
