@@ -40,6 +40,12 @@ def served_tier(
     urls = [base_url] if base_url is None or isinstance(base_url, str) else list(base_url)
     if not urls:
         raise ConfigurationError(f"tier {name!r}: base_url is an empty list; give it one URL at least")
+    for url in urls:
+        if url is not None and urlsplit(url).scheme not in ("http", "https"):
+            raise ConfigurationError(
+                f"tier {name!r}: base_url {url.rpartition('@')[2]!r} is no URL; "
+                "it looks like http://127.0.0.1:8000/v1"
+            )
     replicas = tuple(
         Replica(
             name=_place(url) if len(urls) > 1 and url else "",

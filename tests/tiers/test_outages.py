@@ -422,6 +422,7 @@ def test_tokens_per_minute_are_estimated_before_and_put_right_after(ask: Ask) ->
     [
         ({"base_url": []}, "base_url is an empty list"),
         ({"base_url": ["http://a/v1", "http://a/v1/"]}, "has the replica 'a' twice"),
+        ({"base_url": "127.0.0.1:8101"}, "base_url '127.0.0.1:8101' is no URL; it looks like http"),
         ({"requests_per_minute": 0}, "tier 'remote': requests_per_minute is 0"),
         ({"timeout": 0}, "timeout is 0"),
         ({"max_retries": -1}, "max_retries is -1"),
