@@ -127,8 +127,9 @@ def _server_tier(tier: TierSettings) -> Tier:
         "tokens_per_minute": tier.tokens_per_minute,
         "timeout": tier.timeout,
     }
-    if tier.patience is not None:
-        limits["patience"] = tier.patience
+    for name in ("patience", "max_wait", "max_retries", "metrics"):
+        if (value := getattr(tier, name)) is not None:
+            limits[name] = value
     if tier.kind == "vllm":
         return vllm_tier(
             tier.name,

@@ -109,6 +109,9 @@ class TierSettings(BaseModel):
         tokens_per_minute: the provider's limit.
         timeout: seconds for one request.
         patience: seconds to wait for a place before the next tier is tried.
+        max_wait: seconds that any call waits for a place or a server.
+        max_retries: tries after the first, where a server was at fault.
+        metrics: whether a vLLM server's `/metrics` may be read; it is on a tier of kind `"vllm"`.
         adapter: name of the LoRA adapter that answers.
         priority: of requests at a vLLM server that schedules by priority; lower goes first.
         api_key_env: name of the environment variable that holds the key, never the key.
@@ -132,6 +135,9 @@ class TierSettings(BaseModel):
     tokens_per_minute: int | None = Field(None, ge=1)
     timeout: float = Field(120.0, gt=0, allow_inf_nan=False)
     patience: float | None = Field(None, ge=0, allow_inf_nan=False)
+    max_wait: float | None = Field(None, ge=0, allow_inf_nan=False)
+    max_retries: int | None = Field(None, ge=0)
+    metrics: bool | None = None
     adapter: str | None = Field(None, min_length=1)
     priority: int | None = None
     api_key_env: str | None = Field(None, pattern=_VARIABLE)
@@ -171,7 +177,10 @@ class TierSettings(BaseModel):
         if self.kind == "vllm" and not self.url:
             raise ValueError("a vllm tier needs a url, such as http://127.0.0.1:8000/v1")
         if self.kind == "embedded":
-            for key in ("url", "api_key_env", "api_key_file", "adapter", "priority"):
+            for key in (
+                *("url", "api_key_env", "api_key_file", "adapter", "priority"),
+                *("max_wait", "max_retries", "metrics"),
+            ):
                 if getattr(self, key) not in ((), None):
                     raise ValueError(f"an embedded tier runs in this process and has no {key}; remove it")
             for key in ("max_concurrency", "requests_per_minute", "tokens_per_minute"):

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from langchain_openai import ChatOpenAI
@@ -70,6 +71,19 @@ def test_prices_go_over() -> None:
     assert default_ladder(Settings(tiers=(tier.model_copy(update={"url": ("http://127.0.0.1:9",)}),)))[
         0
     ].price == Price(input=1, cached=0.5, output=2)
+
+
+@pytest.mark.parametrize("kind", ["openai", "vllm"])
+def test_the_limits_of_a_served_tier_go_over(kind: Literal["openai", "vllm"]) -> None:
+    limits: dict[str, Any] = {"patience": 2.0, "max_wait": 30.0, "max_retries": 1, "timeout": 7.0}
+    declared = TierSettings(name="a", kind=kind, model="m", url=("http://127.0.0.1:9/v1",), **limits)
+    (made,) = default_ladder(Settings(tiers=(declared,)))
+    assert {name: getattr(made, name) for name in limits} == limits
+    watched = declared.model_copy(update={"metrics": True})
+    (made,) = default_ladder(Settings(tiers=(watched,)))
+    assert made.replicas[0].load is not None
+    (made,) = default_ladder(Settings(tiers=(declared.model_copy(update={"metrics": False}),)))
+    assert made.replicas[0].load is None
 
 
 def test_the_limits_of_an_embedded_tier_go_over() -> None:
