@@ -17,9 +17,10 @@ from stellwerk.tiers.vllm_answer import messages_of, take_broken_calls
 class ChatServed(ChatOpenAI):
     """As `ChatOpenAI`, but that answers come as the server gave them.
 
-    A schema travels past the client, which would raise where an answer was cut off or filtered, and leave the
-    usage out of a stream. Calls of tools whose arguments are no object are invalid calls, and not an error. A
-    stream that ends without a reason to stop is an error, and not an answer.
+    A schema travels past the client, which would raise where an answer was cut off or filtered, refuse tools
+    that are not strict, and leave usage and log-probabilities out of a stream. Calls of tools whose arguments
+    are no object are invalid calls, and not an error. A stream that ends without a reason to stop is an
+    error, and not an answer.
     """
 
     @classmethod

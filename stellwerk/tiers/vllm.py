@@ -7,22 +7,20 @@ from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.tiers.failures import BrokenStreamError
 from stellwerk.tiers.http_clients import client_per_loop, limited_client
 from stellwerk.tiers.logprobs import summarise_logprobs
+from stellwerk.tiers.openai_chat import ChatServed
 from stellwerk.tiers.structured import StructuredOutputs, check_structured_outputs, refuse_guided
-from stellwerk.tiers.vllm_answer import keep_parsed, keep_reasoning, messages_of, take_broken_calls
+from stellwerk.tiers.vllm_answer import keep_parsed, keep_reasoning, messages_of
 
 _PROVIDER = "vllm"
 
 
-class ChatVLLM(ChatOpenAI):
+class ChatVLLM(ChatServed):
     """A model served by vLLM through its OpenAI-compatible API.
 
     As `ChatOpenAI`, and besides: reasoning text is kept, in `additional_kwargs["reasoning_content"]` and in
@@ -98,11 +96,6 @@ class ChatVLLM(ChatOpenAI):
                 client.organization = client.project = None
         return self
 
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """False: LangChain would load it as a class of its own package."""
-        return False
-
     @property
     def lc_secrets(self) -> dict[str, str]:
         """None: no variable of the environment belongs to every vLLM server."""
@@ -163,26 +156,20 @@ class ChatVLLM(ChatOpenAI):
                 raise ConfigurationError(
                     "a call has both structured_outputs and response_format; an answer follows one of them"
                 )
-            if not payload.get("response_format"):  # which only this call can have given
+            if not (kwargs.get("response_format") or self.model_kwargs.get("response_format")):
                 body["structured_outputs"] = structured
         if self.strict_tools and payload.get("tools"):
             payload["tools"] = [_strict(tool) for tool in payload["tools"]]
-        if form := payload.pop("response_format", None):
-            # Past the OpenAI client, which would refuse tools that are not strict, raise on an answer that
-            # was cut off, and leave log-probabilities out of a stream.
+        if form := payload.pop("response_format", None):  # a class; a schema is in the body already
             body["response_format"] = _form(form)
         if body:
             payload["extra_body"] = body
         return payload
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
-        messages = messages_of(response)
-        broken = [take_broken_calls(message) for message in messages]
         result = super()._create_chat_result(response, generation_info)
-        for generation, message, calls in zip(result.generations, messages, broken, strict=True):
+        for generation, message in zip(result.generations, messages_of(response), strict=True):
             keep_reasoning(generation, message)
-            if calls and isinstance(generation.message, AIMessage):
-                generation.message.invalid_tool_calls += calls
         if result.llm_output is not None:
             result.llm_output["model_provider"] = _PROVIDER
         return result
@@ -209,13 +196,11 @@ class ChatVLLM(ChatOpenAI):
         ending = _Ending(self, kwargs)
         for chunk in super()._stream(*args, **kwargs):
             yield ending.mark(chunk)
-        ending.check()
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
         ending = _Ending(self, kwargs)
         async for chunk in super()._astream(*args, **kwargs):
             yield ending.mark(chunk)
-        ending.check()
 
     def _with_metadata(self, result: ChatResult, options: Mapping[str, Any]) -> ChatResult:
         for generation in result.generations:
@@ -254,15 +239,6 @@ class _Ending:
             chunk.generation_info = info | metadata
             keep_parsed(chunk, self._text, self._options)
         return chunk
-
-    def check(self) -> None:
-        """Whether the stream has come to its end.
-
-        Raises:
-            BrokenStreamError: if it broke off, which the client takes for an end.
-        """
-        if not self._ended:
-            raise BrokenStreamError(self._model.model_name)
 
 
 def _strict(tool: Any) -> Any:
