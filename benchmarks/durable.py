@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import platform
 import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -29,6 +28,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from benchmarks.overhead import Arm, orchestrated, same_shape
+from benchmarks.record import conclude
 from stellwerk import AsyncSQLAlchemySaver
 
 Opened = Callable[[Path], AbstractAsyncContextManager[BaseCheckpointSaver[Any]]]
@@ -156,10 +156,7 @@ def main() -> None:
         f"{package} {version(package)}"
         for package in ("langgraph", "langchain-core", "langgraph-checkpoint-sqlite")
     )
-    print(f"{markdown(timings)}\n\n{where}")
-    if arguments.json:
-        record = {"versions": where, "timings": [asdict(timing) for timing in timings]}
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    conclude(markdown(timings), where, timings, arguments.json)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,18 @@ Run it from the root of the repository, as the server is that of the tests. Seco
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+from benchmarks.record import conclude
 from stellwerk.workers.mcp import mcp_tools
 
 SERVER = ["-m", "tests.mcp_server"]
@@ -104,10 +104,7 @@ def main() -> None:
         parser.error("--calls and --runs take numbers from 1 on")
     timings = measure(arguments.calls, arguments.runs)
     where = ", ".join(f"{package} {version(package)}" for package in ("mcp", "langchain-mcp-adapters"))
-    print(f"{markdown(timings)}\n\n{where}")
-    if arguments.json:
-        record = {"versions": where, "timings": [asdict(timing) for timing in timings]}
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    conclude(markdown(timings), where, timings, arguments.json)
 
 
 if __name__ == "__main__":

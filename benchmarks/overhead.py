@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import platform
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -35,6 +34,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
+from benchmarks.record import conclude
 from stellwerk.graphs import create_orchestrator
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Price, Request, Tier
@@ -321,10 +321,7 @@ def main() -> None:
     where = f"Python {platform.python_version()}, " + ", ".join(
         f"{package} {version(package)}" for package in ("langgraph", "langchain-core", "pydantic")
     )
-    print(f"{markdown(timings)}\n\n{where}")
-    if arguments.json:
-        record = {"versions": where, "timings": [asdict(timing) for timing in timings]}
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    conclude(markdown(timings), where, timings, arguments.json)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import platform
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,6 +35,7 @@ from langchain_core.tools import StructuredTool
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
+from benchmarks.record import conclude
 from stellwerk.graphs import create_worker_graph
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Price, Tier
@@ -261,10 +261,7 @@ def main() -> None:
             where += f", {package} {version(package)}"
         except PackageNotFoundError:
             continue
-    print(f"{markdown(timings)}\n\n{where}")
-    if arguments.json:
-        record = {"versions": where, "timings": [asdict(timing) for timing in timings]}
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    conclude(markdown(timings), where, timings, arguments.json)
 
 
 if __name__ == "__main__":
