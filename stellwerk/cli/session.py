@@ -167,7 +167,9 @@ class Session:
         def tell(tier: str) -> None:
             say(f"asking what the server of {tier} can do")
 
-        self._graph = self._build(await aprobe_ladder(self._ladder, known, limit=_PROBE, tell=tell))
+        probed = await aprobe_ladder(self._ladder, known, limit=_PROBE, tell=tell)
+        if any(new is not old for new, old in zip(probed, self._ladder, strict=True)):
+            self._graph = self._build(probed)
 
 
 @asynccontextmanager
