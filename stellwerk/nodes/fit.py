@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 from stellwerk.errors import ContextOverflowError, TierError
 from stellwerk.nodes.step import Work
-from stellwerk.tiers.tier import Request, Tier
+from stellwerk.tiers.tier import MOST_CHARACTERS_PER_TOKEN, Request, Tier
 
 PER_MESSAGE = 8  # tokens of a chat template around a message, at most, in the families served
-# None in use packs more than this many characters into a token on average.
-MOST_CHARACTERS_PER_TOKEN = 8
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,8 @@ from stellwerk.ledger import Priced
 from stellwerk.nodes.state import Terms
 from stellwerk.outcome import Attempt, Call, Usage
 from stellwerk.tiers.ladder import Ladder
-from stellwerk.tiers.tier import Tier
+from stellwerk.tiers.tier import CHARACTERS_PER_TOKEN, Tier
 from stellwerk.worker import Brief, Worker
-
-_CHARACTERS_PER_TOKEN = 4  # of English text
 
 
 def terms_of(
@@ -92,4 +90,4 @@ def _expected(attempts: Sequence[Attempt], worker: Worker, brief: Brief) -> Usag
                 output=sum(usage["output"] for usage in usages),
             )
     characters = len(brief.source) + len(brief.instruction) + len(worker.prompt)
-    return Usage(input=characters // _CHARACTERS_PER_TOKEN, cached=0, output=worker.max_tokens)
+    return Usage(input=characters // CHARACTERS_PER_TOKEN, cached=0, output=worker.max_tokens)

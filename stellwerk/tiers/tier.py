@@ -26,8 +26,8 @@ from stellwerk.tiers.replica import Replica
 
 # No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
 # bound would not have fitted; what passes is counted exactly by the server.
-_MOST_CHARACTERS_PER_TOKEN = 8
-_CHARACTERS_PER_TOKEN = 4  # of English text, for what a call is expected to take
+MOST_CHARACTERS_PER_TOKEN = 8
+CHARACTERS_PER_TOKEN = 4  # of English text, for what a call is expected to take
 _ANSWER = 512  # tokens expected of an answer without a limit
 _BEGINNING = 4096  # characters of a prompt by which replicas are told apart
 
@@ -91,7 +91,7 @@ class Request:
         characters = sum(len(message.text) for message in self.messages)
         if self.tools:  # the server writes them into the prompt
             characters += len(json.dumps(self.tools, ensure_ascii=False, default=str))
-        return characters // _CHARACTERS_PER_TOKEN
+        return characters // CHARACTERS_PER_TOKEN
 
     @property
     def beginning(self) -> str:
@@ -281,7 +281,7 @@ class Tier:
 
     def _check_fit(self, request: Request) -> None:
         characters = sum(len(message.text) for message in request.messages)
-        least = characters // _MOST_CHARACTERS_PER_TOKEN
+        least = characters // MOST_CHARACTERS_PER_TOKEN
         if least > self.context_window:
             raise ContextOverflowError(
                 f"the prompt has {characters:,} characters, at least {least:,} tokens; "

@@ -43,11 +43,6 @@ from tests.fakes import (
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def orchestrator(*models: Scripted | Reply, workers: Sequence[Worker] = (), **options: Any) -> Any:
     """A compiled orchestrator that joins its results without a model."""
     compiling = {name: options.pop(name) for name in ("checkpointer", "interrupt_after") if name in options}

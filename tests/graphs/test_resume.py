@@ -167,11 +167,6 @@ def right(needs: Mapping[str, str]) -> dict[str, Any]:
     return {name: made(name, *dependencies.split()) for name, dependencies in needs.items()}
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.mark.parametrize(("needs", "order"), EVERY_ORDER)
 def test_a_killed_run_resumes_with_every_result_where_it_belongs(
     needs: dict[str, str], order: tuple[str, ...], sync: bool, tmp_path: Path

@@ -24,11 +24,6 @@ GOOD = '{"text": "fine"}'
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

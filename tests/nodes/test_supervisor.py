@@ -31,11 +31,6 @@ WORKERS = [worker("look"), worker("make")]
 GOOD = json.dumps(plan(a="", b="a"))
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def orchestrate(planner: Scripted, given: dict[str, Any], *, sync: bool, **options: Any) -> dict[str, Any]:
     """Run a task whose plan comes from `planner`; the work is done by `make`."""
     tier = Tier(name="planner", model=planner)

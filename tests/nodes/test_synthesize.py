@@ -12,11 +12,6 @@ from stellwerk.tiers.tier import Price, Tier
 from tests.fakes import Scripted, always, broken, job, ladder, make, mark_of, not_asked, plan, run, worker
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def merge(
     synthesizer: Synthesizer,
     merger: Scripted,

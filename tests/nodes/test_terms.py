@@ -106,11 +106,6 @@ class Releasing(Fixed):
         return super().decide(subtask, worker, ladder, budget, history)
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def test_an_exhausted_tier_is_left_for_the_next_one_up(sync: bool) -> None:
     small = tier("small", not_asked, max_concurrency=1, patience=0.05)
     with taken(small):

@@ -22,11 +22,6 @@ GOOD = '{"text": "fine"}'
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b

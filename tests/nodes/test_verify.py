@@ -13,11 +13,6 @@ from tests.fakes import Reply, Said, Scripted, always, broken, in_turn, ladder, 
 GOOD = '{"text": "fine"}'
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def attempt(worker: Worker, model: Reply | Scripted, *, sync: bool) -> dict[str, Any]:
     """One attempt: the worker graph run on its own."""
     graph = create_worker_graph(worker, ladder(model, always("not this one"))).compile()

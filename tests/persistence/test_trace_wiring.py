@@ -40,11 +40,6 @@ from tests.persistence.processes import process
 THREAD: RunnableConfig = {"configurable": {"thread_id": "thread"}}
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> TraceStore:
     return TraceStore.from_url(tmp_path / "traces.sqlite")

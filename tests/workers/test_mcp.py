@@ -30,11 +30,6 @@ SECRET = "sk-0123456789abcdef"
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(params=[True, False], ids=["sync", "async"])
-def sync(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def started(*args: str, **options: Any) -> dict[str, Any]:
     """A server that is started as a process."""
     return {"command": sys.executable, "args": ["-m", "tests.mcp_server", *args], "cwd": ROOT, **options}
