@@ -41,14 +41,22 @@ class SmallestFirst:
         """
         if not history:
             if worker.name in self._start:
-                first = ladder.tier(self._start[worker.name])
-                return self._decision(first, f"{worker.name} is set to start at {first.name}")
+                wanted = self._start[worker.name]
+                first = ladder.nearest(wanted)
+                why = f"{worker.name} is set to start at {wanted}"
+                if first.name != wanted:
+                    why += f", and {first.name} is the nearest that this run may use"
+                return self._decision(first, why)
             return self._decision(ladder.smallest, f"{ladder.smallest.name} is the smallest tier")
         tried = history[-1]
         reason = tried["verdict"].get("reason", "rejected")
         above = ladder.above(tried["tier"])
+        before = {attempt["tier"] for attempt in history}
+        while above is not None and above.name in before:  # drawn by lot, or asked for by a caller
+            above = ladder.above(above.name)
         if above is None:
-            return self._decision(None, f"{tried['tier']} is the largest tier and was rejected ({reason})")
+            why = "is the largest tier" if tried["tier"] == ladder.names[-1] else "was the last tier left"
+            return self._decision(None, f"{tried['tier']} {why} and was rejected ({reason})")
         return self._decision(
             above, f"{tried['tier']} was rejected ({reason}); {above.name} is the next tier"
         )
@@ -81,6 +89,6 @@ class Fixed:
         history: Sequence[Attempt],
     ) -> Decision:
         """The fixed tier before the first attempt; nothing after it."""
-        tier = None if history else ladder.tier(self._tier).name
+        tier = None if history else ladder.nearest(self._tier).name
         why = f"fixed to {self._tier}" if tier else f"{self._tier} was rejected, and no other tier is allowed"
         return Decision(tier=tier, router=self.name, version=self.version, why=why)

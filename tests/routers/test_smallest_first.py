@@ -36,6 +36,13 @@ def test_the_smallest_tier_comes_first_and_each_rejection_moves_one_up() -> None
     )
 
 
+def test_a_tier_that_was_tried_out_of_order_is_not_tried_again() -> None:
+    router = SmallestFirst()
+    assert decide(router, rejected("medium"), rejected("small"))[0] == "large"
+    done = decide(router, rejected("large"), rejected("small"), rejected("medium"))
+    assert done == (None, "medium was the last tier left and was rejected (check)")
+
+
 def test_the_largest_tier_is_the_end() -> None:
     history = [rejected("small"), rejected("medium"), rejected("large", "length")]
     assert decide(SmallestFirst(), *history) == (None, "large is the largest tier and was rejected (length)")

@@ -1,0 +1,1 @@
+"""Routers on published data: what each saves, at which quality, beside its peers."""
