@@ -72,8 +72,9 @@ class Listing:
                 self._given["ns"] = self._at.keys["ns"]
             if self._at.checkpoint_id is not None:
                 self._given["checkpoint_id"] = self._at.checkpoint_id.encode("utf-8", "surrogatepass")
-        if before is not None and (newest := Address.of(before).checkpoint_id) is not None:
-            self._given["before"] = newest.encode("utf-8", "surrogatepass")
+        # LangGraph names no thread here when a graph with subgraphs runs again from a checkpoint.
+        if newest := ((before or {}).get("configurable") or {}).get("checkpoint_id"):
+            self._given["before"] = str(newest).encode("utf-8", "surrogatepass")
         # A value that a column cannot hold is not for the database to compare: it may refuse to.
         if (source := short_source(self._filter.get("source"))) is not None:
             self._given["source"] = source

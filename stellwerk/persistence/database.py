@@ -21,11 +21,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from stellwerk.errors import DatabaseError, InputError
 from stellwerk.persistence.engine import async_engine, stop_preparing, sync_engine
@@ -66,6 +66,8 @@ class Database:
         self._ready = _Ready()
         self._closed = False
         self._inherited: list[Any] = []
+        if owned:
+            event.listen(engine, "checkin", self._returned)
         _forkable.add(self)
 
     @classmethod
@@ -92,6 +94,11 @@ class Database:
     def url(self) -> URL:
         """Where the database is."""
         return self._engine.url
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     def setup(self) -> None:
         """Create or migrate the tables; safe when several processes do so at once.
@@ -154,6 +161,11 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _returned(self, _: object, record: ConnectionPoolEntry) -> None:
+        # Another thread had it when the pool was closed, which nobody takes from any more.
+        if self._closed:
+            record.close()
 
     def _make_locks(self) -> None:
         # One connection at a time for a database in memory, which is one connection.

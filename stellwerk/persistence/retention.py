@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from typing_extensions import TypedDict
 
 from stellwerk.errors import InputError
-from stellwerk.persistence import checkpoint_units, run_units, trace_units
+from stellwerk.persistence import checkpoint_units, effect_units, run_units, trace_units
 from stellwerk.persistence.checkpoint_codec import Codec
 from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
@@ -70,6 +70,7 @@ class Prunable:
         unsaved: threads of which there are old writes and no checkpoint, as their process was killed.
         runs: how many runs ended long ago.
         traces: how many attempts, and traces of runs.
+        effects: how many writes of tools.
     """
 
     threads: list[OldThread]
@@ -77,6 +78,7 @@ class Prunable:
     unsaved: list[bytes]
     runs: int
     traces: int
+    effects: int
 
 
 Pruned = Literal["pruned", "gone on", "held"]
@@ -134,7 +136,8 @@ def find_prunable(
         unsaved += [name for name in names if name not in live]
         last = names[-1]
     old_runs = 0 if keep_runs else sum(len(page) for page in _old_runs(saver, before))
-    return Prunable(threads=found, held=held, unsaved=unsaved, runs=old_runs, traces=traces)
+    effects = saver.database.read(lambda c: effect_units.count_older(c, before, keep_threads=keep_latest))
+    return Prunable(threads=found, held=held, unsaved=unsaved, runs=old_runs, traces=traces, effects=effects)
 
 
 def prune_thread(
@@ -180,6 +183,22 @@ def prune_traces(saver: SQLAlchemySaver, *, older_than: timedelta) -> Iterator[i
     """
     before = _before(older_than)
     while gone := saver.database.write(lambda c: trace_units.delete_older(c, before, _PAGE)):
+        yield gone
+
+
+def prune_effects(saver: SQLAlchemySaver, *, older_than: timedelta, keep_latest: bool) -> Iterator[int]:
+    """Delete old writes of tools, and tell how many after each step.
+
+    A thread that goes on may come upon its own again, so they stay as long as it does: with `keep_latest`,
+    as long as it has a checkpoint; else as long as it has one that is not old.
+
+    Raises:
+        DatabaseError: if the database fails.
+    """
+    before = _before(older_than)
+    while gone := saver.database.write(
+        lambda c: effect_units.delete_older(c, before, _PAGE, keep_threads=keep_latest)
+    ):
         yield gone
 
 

@@ -10,10 +10,11 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.outcome import Call, ToolUse
+from stellwerk.outcome import Call, ToolUse, answer_digest
 from stellwerk.persistence.schema.columns import MAX_KEY, digest, text
 from stellwerk.trace import (
     AttemptTrace,
+    BareAttempt,
     RunTrace,
     StoredAttempt,
     StoredFeedback,
@@ -24,6 +25,9 @@ from stellwerk.trace import (
 Content = Literal["full", "hash", "none"]
 Row = Any  # a SQLAlchemy row; its columns are known by the statement alone
 
+BARE = ("trace", "value", *(name for name in BareAttempt.__annotations__ if name != "trace_id"))
+"""Columns of `BareAttempt`."""
+
 MOST_CONTENT = 4_000_000  # characters of an attempt in all; MariaDB refuses a statement of 16 MB
 
 
@@ -32,9 +36,9 @@ class TraceCodec:
 
     Args:
         content: `full` keeps prompts, answers, tool calls and values. `hash` keeps a keyed hash of the task,
-            of the prompt and the answer, and of each tool's arguments and output, so that equal ones can be
-            told without being read; of values, and of details of verdicts and errors, nothing is kept.
-            `none` keeps nothing of all that, only the tools' names.
+            of the prompt and the answer, of the value, and of each tool's arguments and output, so that equal
+            ones can be told without being read; of details of verdicts and errors, nothing is kept. `none`
+            keeps nothing of all that, only the tools' names. Both leave the instruction out of the context.
         hash_key: for `hash`, at least 16 bytes; without a key, a short text could be guessed from its hash.
 
     Raises:
@@ -99,6 +103,10 @@ class TraceCodec:
             "usd": _finite(trace.usd),
             "seconds": _finite(sum(call["seconds"] for call in trace.calls)) or 0.0,
             "logprobs": _json(trace.logprobs) if trace.logprobs is not None else None,
+            "context": _context(trace, full),
+            "episode": bytes.fromhex(trace.episode) if trace.episode else None,
+            # A value that is kept has its digest worked out when it is read.
+            "value_hash": None if trace.value is None else self._hash(kept, _canonical(trace.value)),
             "created_at": trace.created_at,
         }
 
@@ -136,6 +144,8 @@ class TraceCodec:
         if kept == "full":
             return dict(use)
         tool: dict[str, Any] = {"name": use["name"], "failed": use["failed"], "seconds": use["seconds"]}
+        if "by" in use:
+            tool["by"] = use["by"]
         for field, said in (("args", _json(use["args"])), ("output", use["output"])):
             if (hashed := self._hash(kept, said)) is not None:
                 tool[f"{field}_hash"] = hashed.hex()
@@ -147,9 +157,10 @@ def run_key(thread_id: str, run_id: str) -> bytes:
     return digest(f"{len(thread_id)}:{thread_id}{run_id}")
 
 
-def read_attempt(row: Row) -> StoredAttempt:
-    """An attempt's row."""
-    return StoredAttempt(
+def read_bare_attempt(row: Row) -> BareAttempt:
+    """An attempt's row, of which only `BARE` was asked for."""
+    value = _parsed(row.value)
+    return BareAttempt(
         trace_id=bytes(row.trace).hex(),
         run_id=text(row.run_id),
         thread_id=text(row.thread_id),
@@ -162,6 +173,24 @@ def read_attempt(row: Row) -> StoredAttempt:
         decision=_parsed(row.decision),
         accepted=bool(row.accepted),
         reason=row.reason,
+        value_hash=_hex(row.value_hash) if value is None else answer_digest(value),
+        calls=json.loads(row.calls),
+        input=row.input,
+        cached=row.cached,
+        output=row.output,
+        usd=row.usd,
+        seconds=row.seconds,
+        logprobs=_parsed(row.logprobs),
+        context=_parsed(row.context),
+        episode=_hex(row.episode),
+        created_at=row.created_at,
+    )
+
+
+def read_attempt(row: Row) -> StoredAttempt:
+    """An attempt's row."""
+    return StoredAttempt(
+        **read_bare_attempt(row),
         detail=row.detail,
         checks=json.loads(row.checks),
         content=row.content,
@@ -171,14 +200,6 @@ def read_attempt(row: Row) -> StoredAttempt:
         answer_hash=_hex(row.answer_hash),
         value=_parsed(row.value),
         tools=json.loads(row.tools),
-        calls=json.loads(row.calls),
-        input=row.input,
-        cached=row.cached,
-        output=row.output,
-        usd=row.usd,
-        seconds=row.seconds,
-        logprobs=_parsed(row.logprobs),
-        created_at=row.created_at,
     )
 
 
@@ -209,6 +230,7 @@ def read_feedback(row: Row) -> StoredFeedback:
         label=row.label,
         comment=row.comment,
         who=row.who,
+        source=row.source,
         created_at=row.created_at,
     )
 
@@ -219,6 +241,16 @@ def content_size(trace: AttemptTrace) -> int:
     for message in trace.messages:
         size += len(message.content) if isinstance(message.content, str) else 2_000
     return size
+
+
+def _context(trace: AttemptTrace, full: bool) -> str | None:
+    if trace.context is None:
+        return None
+    return _json(trace.context if full else {**trace.context, "instruction": ""})
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def _chat(message: BaseMessage) -> dict[str, Any]:

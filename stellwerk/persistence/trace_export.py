@@ -21,7 +21,7 @@ from stellwerk.persistence.traces import AttemptFilter, TraceStore
 from stellwerk.trace import StoredAttempt
 
 _ROWS = 1_000  # in a row group; what is in memory at once
-_JSON = ("decision", "checks", "prompt", "value", "tools", "calls", "logprobs")
+_JSON = ("decision", "checks", "prompt", "value", "tools", "calls", "logprobs", "context")
 _FLAT = (
     ("trace_id", "string"),
     ("run_id", "string"),
@@ -46,6 +46,7 @@ _FLAT = (
     ("prompt_hash", "string"),
     ("answer_hash", "string"),
     ("value", "string"),
+    ("value_hash", "string"),
     ("tools", "string"),
     ("calls", "string"),
     ("input", "int64"),
@@ -54,6 +55,8 @@ _FLAT = (
     ("usd", "float64"),
     ("seconds", "float64"),
     ("logprobs", "string"),
+    ("context", "string"),
+    ("episode", "string"),
 )
 
 

@@ -70,12 +70,13 @@ def add_feedback(connection: Connection, row: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """Which rows of a table are asked for, in order of time."""
+    """Which rows of a table are asked for, in order of time; all of their columns, or some."""
 
     table: Table
     moment: Column[datetime]
     conditions: tuple[ColumnElement[bool], ...]
     newest_first: bool
+    columns: Sequence[str] = ()
 
     def query(self, after: Row | None, size: int) -> Select[Any]:
         """The next rows after a row."""
@@ -88,7 +89,8 @@ class Page:
             else:
                 conditions.append(or_(self.moment > at, and_(self.moment == at, key > name)))
         order = (self.moment.desc(), key.desc()) if self.newest_first else (self.moment, key)
-        return select(self.table).where(*conditions).order_by(*order).limit(size)
+        asked: list[Any] = [self.table.c[name] for name in self.columns] or [self.table]
+        return select(*asked).where(*conditions).order_by(*order).limit(size)
 
 
 def matching_attempts(
@@ -118,7 +120,7 @@ def matching_attempts(
         conditions.append(c.accepted == accepted)
     if reason is not None:
         conditions.append(c.reason == reason)
-    conditions += _between(c.created_at, since, until)
+    conditions += between(c.created_at, since, until)
     return Page(table=attempts, moment=c.created_at, conditions=tuple(conditions), newest_first=newest_first)
 
 
@@ -140,7 +142,7 @@ def matching_runs(
         conditions.append(c.thread == digest(thread_id))
     if outcome is not None:
         conditions.append(c.outcome == outcome)
-    conditions += _between(c.started_at, since, until)
+    conditions += between(c.started_at, since, until)
     return Page(table=runs, moment=c.started_at, conditions=tuple(conditions), newest_first=newest_first)
 
 
@@ -185,9 +187,10 @@ def encoded(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _between(
+def between(
     moment: Column[datetime], since: datetime | None, until: datetime | None
 ) -> list[ColumnElement[bool]]:
+    """Conditions on a moment; `until` is not included."""
     conditions: list[ColumnElement[bool]] = []
     if since is not None:
         conditions.append(moment >= since)

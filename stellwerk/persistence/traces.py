@@ -8,6 +8,7 @@ import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -21,16 +22,21 @@ from stellwerk.persistence.background import BackgroundWriter
 from stellwerk.persistence.database import Database
 from stellwerk.persistence.retry import passes
 from stellwerk.persistence.trace_codec import (
+    BARE,
     Content,
     TraceCodec,
     content_size,
     read_attempt,
+    read_bare_attempt,
     read_feedback,
     read_run,
 )
 from stellwerk.persistence.trace_units import Page, Row
 from stellwerk.trace import (
+    FEEDBACK_SOURCES,
     AttemptTrace,
+    BareAttempt,
+    FeedbackSource,
     RunOutcome,
     RunTrace,
     StoredAttempt,
@@ -207,6 +213,13 @@ class TraceStore:
         """
         return self._read(_attempts(only, newest_first), read_attempt, limit)
 
+    def bare_attempts(
+        self, *, limit: int | None = None, newest_first: bool = True, **only: Unpack[AttemptFilter]
+    ) -> Iterator[BareAttempt]:
+        """As `attempts`, without prompts and answers, which most of the time goes into."""
+        page = replace(_attempts(only, newest_first), columns=BARE)
+        return self._read(page, read_bare_attempt, limit)
+
     def runs(
         self,
         *,
@@ -249,26 +262,31 @@ class TraceStore:
         label: str | None = None,
         comment: str | None = None,
         who: str | None = None,
+        source: FeedbackSource = "person",
         thread_id: str | None = None,
     ) -> None:
         """Add what somebody thinks of an attempt or a run; what was said before stays.
 
         Args:
             id: of the attempt (`trace_id`) or of the run (`run_id`).
-            score: a finite number; the higher the better.
-            label: such as `right` or `wrong`.
+            score: a finite number; the higher the better. Routers learn from scores from 0, wrong, to 1.
+            label: such as `right` or `wrong`, which go before the score where routers learn from them.
             comment: in words.
             who: said so.
+            source: a known answer (`gold`), a `person`, or a judging model (`judge`).
             thread_id: of the run, where two threads have runs of the same id.
 
         Raises:
-            InputError: if nothing has that id, or more than one run, or if nothing is said.
+            InputError: if nothing has that id, or more than one run, if nothing is said, or by a source that
+                there is not.
             DatabaseError: if the database fails.
         """
         if score is None and not label and not comment:
             raise InputError("the feedback says nothing; give a score, a label or a comment")
         if score is not None and not math.isfinite(score):
             raise InputError(f"score is {score}; give a finite number")
+        if source not in FEEDBACK_SOURCES:
+            raise InputError(f"source is {source!r}; give one of {', '.join(FEEDBACK_SOURCES)}")
         self.flush(_WAIT)
         found = self.database.read(lambda c: units.find(c, id, thread_id))
         if not found:
@@ -285,6 +303,7 @@ class TraceStore:
             "label": label,
             "comment": comment,
             "who": who,
+            "source": source,
             "created_at": datetime.now(UTC),
         }
         self.database.write(lambda c: units.add_feedback(c, row), one_statement=True)
@@ -324,6 +343,14 @@ class TraceStore:
     ) -> AsyncIterator[StoredAttempt]:
         """As `attempts`."""
         async for attempt in _in_threads(self.attempts(limit=limit, newest_first=newest_first, **only)):
+            yield attempt
+
+    async def abare_attempts(
+        self, *, limit: int | None = None, newest_first: bool = True, **only: Unpack[AttemptFilter]
+    ) -> AsyncIterator[BareAttempt]:
+        """As `bare_attempts`."""
+        found = self.bare_attempts(limit=limit, newest_first=newest_first, **only)
+        async for attempt in _in_threads(found):
             yield attempt
 
     async def aruns(
@@ -371,11 +398,19 @@ class TraceStore:
         label: str | None = None,
         comment: str | None = None,
         who: str | None = None,
+        source: FeedbackSource = "person",
         thread_id: str | None = None,
     ) -> None:
         """As `add_feedback`."""
         await asyncio.to_thread(
-            self.add_feedback, id, score=score, label=label, comment=comment, who=who, thread_id=thread_id
+            self.add_feedback,
+            id,
+            score=score,
+            label=label,
+            comment=comment,
+            who=who,
+            source=source,
+            thread_id=thread_id,
         )
 
     async def aexport_parquet(self, path: str | os.PathLike[str], **only: Unpack[AttemptFilter]) -> Exported:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from stellwerk.persistence.database import Database
 from stellwerk.persistence.migrate import HEAD, VERSION_TABLE, version
-from stellwerk.persistence.schema import capabilities, checkpoints, items, runs, traces
+from stellwerk.persistence.schema import capabilities, checkpoints, effects, items, routers, runs, traces
 
 SERVERS = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/test",
@@ -41,7 +41,9 @@ SLOW = {
 BACKENDS = ("sqlite", "memory", *SERVERS)
 # Each of these modules declares some tables on the metadata that they share.
 TABLES = {
-    name for module in (capabilities, checkpoints, items, runs, traces) for name in module.metadata.tables
+    name
+    for module in (capabilities, checkpoints, effects, items, routers, runs, traces)
+    for name in module.metadata.tables
 } | {VERSION_TABLE}
 
 

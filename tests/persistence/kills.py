@@ -1,11 +1,13 @@
 """Kill runs with SIGKILL at random moments and resume them, until they are done.
 
     python -m tests.persistence.kills --kills 200 --url sqlite:///kills.sqlite --json kills.json
+    python -m tests.persistence.kills --kills 100 --writes --url sqlite:///kills.sqlite
 
 Each process of a run is a fork of this one, which has imported everything and opened no database, so that
 a kill costs milliseconds. A run appends to a log what it does (`ran a`) and what is committed (`stored a`).
-What is checked: a resumed run ends with the right answer; nothing runs again after it was stored; pruning
-leaves the state equal, and no value or write that no checkpoint has.
+What is checked: a resumed run ends with the right answer; nothing runs again after it was stored; each write
+of a tool was made once, as counted outside of the database; pruning leaves the state equal, and no value or
+write that no checkpoint has.
 
 A subtask whose result was not committed when the kill came runs again: nobody can know that it ran.
 """
@@ -15,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import operator
 import os
 import random
 import signal
@@ -23,145 +24,69 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.func import task
-from langgraph.graph import StateGraph
 from sqlalchemy import Connection, create_engine, select, text
-from typing_extensions import TypedDict
 
-from stellwerk.graphs import create_orchestrator
+from stellwerk.effects import InMemoryEffectJournal
 from stellwerk.persistence.checkpoint_codec import Address, CheckpointRow, Codec, thread_key
 from stellwerk.persistence.database import Database
 from stellwerk.persistence.migrate import VERSION_TABLE
 from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
 from stellwerk.persistence.schema.checkpoints import blobs, checkpoints, writes
-from tests.fakes import Scripted, ladder, made, make, mark_of, plan, values, worker
+from tests.persistence.killed_graphs import (
+    KINDS,
+    Kind,
+    Log,
+    World,
+    check_answer,
+    graph_of,
+    input_of,
+    told,
+    told_journal,
+)
 
-FAN = range(6)
-PLAN = {"a": "", "c": "a", "b": "", "e": "b", "z": "c e"}
-KINDS = [(graph, sync) for graph in ("tasks", "orchestrator") for sync in (True, False)]
-
-Log = Callable[[str], None]
-
-
-def stored_results(pending: Sequence[tuple[str, Any]]) -> list[str]:
-    """Ids of the results among what is written."""
-    return [
-        str(value["id"])
-        for channel, value in pending
-        if channel == "__return__" and isinstance(value, dict) and "id" in value
-    ]
-
-
-def told(saver: type[Any], log: Log) -> type[Any]:
-    """A checkpointer that logs each result once it is committed."""
-
-    class Told(saver):  # type: ignore[misc]
-        def put_writes(self, config: RunnableConfig, pending: Any, task_id: str, path: str = "") -> None:
-            super().put_writes(config, pending, task_id, path)
-            for name in stored_results(pending):
-                log(f"stored {name}")
-
-        async def aput_writes(
-            self, config: RunnableConfig, pending: Any, task_id: str, path: str = ""
-        ) -> None:
-            await super().aput_writes(config, pending, task_id, path)
-            for name in stored_results(pending):
-                log(f"stored {name}")
-
-    return Told
+# How far a write is, by the last that is logged of it, and where a kill has then hit it.
+PLACES = {
+    "intended": "a write was intended, and not called",
+    "ran": "a write was called, and not made",
+    "made": "a write was made, and not in the journal",
+    "noted": "a write was in the journal, and not in a checkpoint",
+}
+ELSEWHERE = "no write was under way"
 
 
-class Sum(TypedDict):
-    parts: Annotated[list[dict[str, Any]], operator.add]
-    total: int
-
-
-def tasks_graph(log: Log, sync: bool) -> Any:
-    """A node that fans out, and one that adds up."""
-
-    def part(number: int) -> dict[str, Any]:
-        log(f"ran {number}")
-        time.sleep(random.uniform(0, 0.004))
-        return {"id": str(number), "square": number**2, "text": f"{number}" * 200}
-
-    async def apart(number: int) -> dict[str, Any]:
-        log(f"ran {number}")
-        await asyncio.sleep(random.uniform(0, 0.004))
-        return {"id": str(number), "square": number**2, "text": f"{number}" * 200}
-
-    made_part, made_apart = task(part), task(apart)
-
-    def fan(state: Sum) -> dict[str, Any]:
-        return {"parts": [future.result() for future in [made_part(number) for number in FAN]]}
-
-    async def afan(state: Sum) -> dict[str, Any]:
-        return {"parts": await asyncio.gather(*[made_apart(number) for number in FAN])}
-
-    graph = StateGraph(Sum)
-    graph.add_node("fan", fan if sync else afan)
-    graph.add_node("add", lambda state: {"total": sum(part["square"] for part in state["parts"])})
-    graph.set_entry_point("fan")
-    graph.add_edge("fan", "add")
-    return graph
-
-
-def orchestrator(log: Log, sync: bool) -> Any:
-    """Stellwerk's own, with a model that logs which subtask it is asked for."""
-
-    def before(messages: Sequence[BaseMessage]) -> None:
-        log(f"ran {mark_of(messages)}")
-        time.sleep(random.uniform(0, 0.004))
-
-    model = Scripted(reply=make, before=before)
-    if not sync:
-
-        async def abefore(messages: Sequence[BaseMessage]) -> None:
-            log(f"ran {mark_of(messages)}")
-            await asyncio.sleep(random.uniform(0, 0.004))
-
-        model = Scripted(reply=make, abefore=abefore)
-    return create_orchestrator([worker()], ladder(model, model))
-
-
-def advance(url: str, kind: tuple[str, bool], thread: str, log: Log) -> None:
+def advance(url: str, kind: Kind, thread: str, log: Log, world: World) -> None:
     """Start a run, or resume it; the code of the process that is killed."""
-    name, sync = kind
-    graph = (tasks_graph if name == "tasks" else orchestrator)(log, sync)
-    start = {"parts": []} if name == "tasks" else {"task": "Do it", "plan": plan(**PLAN)}
     config: RunnableConfig = {"configurable": {"thread_id": thread}, "max_concurrency": 100}
-    if sync:
-        with told(SQLAlchemySaver, log).from_url(url) as saver:
-            given = None if saver.get_tuple(config) else start
-            output = graph.compile(checkpointer=saver).invoke(given, config, durability="sync")
-    else:
+    with told_journal(url, log) as journal:
+        graph = graph_of(kind, log, journal, world)
+        if kind.sync:
+            with told(SQLAlchemySaver, log).from_url(url) as saver:
+                given = None if saver.get_tuple(config) else input_of(kind)
+                output = graph.compile(checkpointer=saver).invoke(given, config, durability="sync")
+        else:
 
-        async def run() -> Any:
-            async with told(AsyncSQLAlchemySaver, log).from_url(url) as asaver:
-                given = None if await asaver.aget_tuple(config) else start
-                return await graph.compile(checkpointer=asaver).ainvoke(given, config, durability="sync")
+            async def run() -> Any:
+                async with told(AsyncSQLAlchemySaver, log).from_url(url) as asaver:
+                    given = None if await asaver.aget_tuple(config) else input_of(kind)
+                    return await graph.compile(checkpointer=asaver).ainvoke(given, config, durability="sync")
 
-        output = asyncio.run(run())
-    if name == "tasks":
-        assert output["total"] == sum(number**2 for number in FAN), output
-        assert [part["id"] for part in output["parts"]] == [str(number) for number in FAN], output
-    else:
-        right = {name: made(name, *needs.split()) for name, needs in PLAN.items()}
-        assert values(output) == right, output
+            output = asyncio.run(run())
+    check_answer(kind, output, world)
 
 
-def check(url: str, kind: tuple[str, bool], thread: str, log: Log) -> None:
+def check(url: str, kind: Kind, thread: str, log: Log, world: World) -> None:
     """Prune a finished run, and see that nothing is lost and nothing is left over."""
-    name, _ = kind
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
     with SQLAlchemySaver.from_url(url) as saver:
-        graph = (tasks_graph if name == "tasks" else orchestrator)(log, True).compile(checkpointer=saver)
+        unused = graph_of(Kind(kind.graph, sync=True), log, InMemoryEffectJournal(), world)
+        graph = unused.compile(checkpointer=saver)
         before = graph.get_state(config)
         saver.prune([thread])
         after = graph.get_state(config)
@@ -197,14 +122,18 @@ def left_over(database: Database, thread: str) -> dict[str, int]:
     return database.read(unit)
 
 
-def start(work: Callable[..., None], url: str, kind: tuple[str, bool], thread: str, folder: Path) -> int:
+def start(work: Callable[..., None], url: str, kind: Kind, thread: str, folder: Path) -> int:
     """Fork a process that does this; what it raises goes to a file."""
     if pid := os.fork():
         return pid
     code = 1
     try:
         descriptor = os.open(folder / f"{thread}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        work(url, kind, thread, lambda line: os.write(descriptor, f"{line}\n".encode()))
+
+        def log(line: str) -> None:
+            os.write(descriptor, f"{line}\n".encode())
+
+        work(url, kind, thread, log, World(folder / f"{thread}.world"))
         code = 0
     except BaseException:
         (folder / f"{thread}.error").write_text(traceback.format_exc())
@@ -222,6 +151,12 @@ def finished(pid: int, folder: Path, thread: str) -> bool:
     return True
 
 
+def hit(log: list[str]) -> str:
+    """Where a kill came that ended this log: in the write that is least far, as most hangs on that."""
+    last = {name: what for what, name in (line.split(" ", 1) for line in log) if name.startswith("write:")}
+    return next((where for what, where in PLACES.items() if what in last.values()), ELSEWHERE)
+
+
 def again(log: list[str]) -> list[str]:
     """What ran after it was stored."""
     stored: set[str] = set()
@@ -235,41 +170,75 @@ def again(log: list[str]) -> list[str]:
     return wrong
 
 
-def kill_runs(url: str, wanted: int, folder: Path, seed: int, progress: bool = False) -> dict[str, Any]:
-    """Kill so many times, and see that every run is right in the end."""
+def kill_runs(
+    url: str,
+    wanted: int,
+    folder: Path,
+    seed: int,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    most: int = 5,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Kill so many times, and see that every run is right in the end.
+
+    Args:
+        url: of the database.
+        wanted: kills.
+        folder: for logs, and for what is written outside of the database.
+        seed: of the moments.
+        kinds: of runs, which take turns.
+        most: kills of one run.
+        progress: whether it is told on standard error.
+    """
     chance = random.Random(seed)
-    kills = runs = most = 0
-    lengths: dict[tuple[str, bool], float] = {}
+    kills = runs = of_one = written = 0
+    hits: Counter[str] = Counter()
+    lengths: dict[Kind, float] = {}
     began = time.monotonic()
     while kills < wanted:
-        kind = KINDS[runs % len(KINDS)]
+        kind = kinds[runs % len(kinds)]
         thread = f"run-{runs}"
         if kind not in lengths:  # one that is left alone, to know how long they take
             moment = time.monotonic()
             assert finished(start(advance, url, kind, thread, folder), folder, thread)
             lengths[kind] = time.monotonic() - moment
             thread += "-killed"
-        here = 0
+        here = lines = 0
         while True:
             pid = start(advance, url, kind, thread, folder)
-            if kills < wanted and here < 5:
+            if kills < wanted and here < most:
                 time.sleep(chance.uniform(0.02, lengths[kind]))
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            if finished(pid, folder, thread):
+            ended = finished(pid, folder, thread)
+            log = (folder / f"{thread}.log").read_text().splitlines()
+            if ended:
                 break
+            if kind.writes:
+                hits[hit(log[lines:])] += 1
+            lines = len(log)
             kills += 1
             here += 1
-        most = max(most, here)
-        log = (folder / f"{thread}.log").read_text().splitlines()
+        of_one = max(of_one, here)
         assert not (wrong := again(log)), f"{kind}: {wrong} ran again after they were stored: {log}"
+        written += World(folder / f"{thread}.world").lines.total()  # each once, as `advance` has checked
         assert finished(start(check, url, kind, thread, folder), folder, thread)
         runs += 1
         if progress:
             print(
                 f"{kills} kills, {runs} runs, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True
             )
-    return {"kills": kills, "runs": runs, "most_kills_of_a_run": most, "seconds": time.monotonic() - began}
+    seconds = time.monotonic() - began
+    found: dict[str, Any] = {
+        "kills": kills,
+        "runs": runs,
+        "most_kills_of_a_run": of_one,
+        "seconds": seconds,
+    }
+    if any(kind.writes for kind in kinds):
+        found |= {"writes": written, "repeated": 0, "hits": dict(hits.most_common())}
+    return found
 
 
 def kill_setups(url: str, wanted: int, folder: Path, seed: int) -> int:
@@ -305,13 +274,15 @@ def main() -> None:
     parser.add_argument("--url", help="default: a SQLite file in a temporary folder")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--setups", type=int, default=0, help="DROPS all tables, so many times")
+    parser.add_argument("--writes", action="store_true", help="only runs whose subtasks write")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = options.url or f"sqlite:///{folder}/kills.sqlite"
         setups = kill_setups(url, options.setups, Path(folder), options.seed)
-        found = kill_runs(url, options.kills, Path(folder), options.seed, progress=True)
+        kinds = [kind for kind in KINDS if kind.writes or not options.writes]
+        found = kill_runs(url, options.kills, Path(folder), options.seed, kinds=kinds, progress=True)
     report = {
         "database": url.partition(":")[0],
         "seed": options.seed,

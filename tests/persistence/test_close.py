@@ -1,12 +1,13 @@
 """What is closed says so, and hangs nowhere."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
 from stellwerk.errors import DatabaseError
 from stellwerk.persistence.runs import AsyncRunStore, RunStore
@@ -46,6 +47,25 @@ def test_every_sync_method_says_so(url: str) -> None:
     for call in calls:
         with pytest.raises(DatabaseError, match=CLOSED):
             call()
+
+
+def test_what_another_thread_still_has_is_closed_when_it_is_done(server_url: str) -> None:
+    store, reading, goes_on = RunStore.from_url(server_url), threading.Event(), threading.Event()
+    taken = list[Any]()
+
+    def read(connection: Connection) -> None:
+        taken.append(connection.connection.dbapi_connection)
+        reading.set()
+        goes_on.wait(30)
+
+    thread = threading.Thread(target=store.database.read, args=(read,))
+    thread.start()
+    assert reading.wait(30)
+    store.close()
+    goes_on.set()
+    thread.join()
+    (raw,) = taken
+    assert raw.closed if hasattr(raw, "closed") else not raw.open
 
 
 async def test_every_async_method_says_so(url: str) -> None:

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet  # type: ignore[import-untyped]
+import pyarrow.parquet
 import pytest
 
 from stellwerk.errors import InputError, MissingExtraError
@@ -13,7 +13,7 @@ from stellwerk.outcome import Verdict
 from stellwerk.persistence import trace_export
 from stellwerk.persistence.trace_export import Exported, export_chat_jsonl, export_parquet
 from stellwerk.persistence.traces import TraceStore
-from tests.persistence.traces import NOON, attempt
+from tests.persistence.traces import CONTEXT, NOON, attempt
 
 
 @pytest.fixture
@@ -33,6 +33,8 @@ def test_parquet(store: TraceStore, tmp_path: Path) -> None:
     assert rows[0]["propensity"] == 0.9
     assert json.loads(rows[0]["decision"])["estimates"] == {"small": {"accept": 0.8, "usd": 0.001}}
     assert json.loads(rows[0]["prompt"])[1] == {"role": "user", "content": "How many?"}
+    assert json.loads(rows[0]["context"]) == CONTEXT
+    assert rows[0]["episode"] == attempt(1).episode
     assert [row["accepted"] for row in rows] == [True, False, True]
     assert [row["router"] for row in rows] == ["smallest_first", None, "smallest_first"]
     assert [row["usd"] for row in rows] == [0.002, 0.002, None]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from stellwerk.errors import ConfigurationError, InputError
-from stellwerk.outcome import Verdict
+from stellwerk.outcome import Verdict, answer_digest
 from stellwerk.persistence.traces import TraceStore
-from tests.persistence.traces import NOON, attempt, run
+from tests.persistence.traces import CONTEXT, NOON, attempt, run
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def test_an_attempt_comes_back_whole(store: TraceStore) -> None:
         "prompt_hash": None,
         "answer_hash": None,
         "value": {"text": "five"},
+        "value_hash": answer_digest({"text": "five"}),
         "tools": told.calls[0]["tools"],
         "calls": [{name: value for name, value in told.calls[0].items() if name != "tools"}],
         "input": 100,
@@ -61,8 +62,20 @@ def test_an_attempt_comes_back_whole(store: TraceStore) -> None:
         "usd": 0.002,
         "seconds": 1.5,
         "logprobs": None,
+        "context": CONTEXT,
+        "episode": told.episode,
         "created_at": NOON + timedelta(seconds=1),
     }
+
+
+def test_bare_attempts_are_the_same_without_what_was_said(store: TraceStore) -> None:
+    for number in range(3):
+        store.attempt(attempt(number))
+    whole = list(store.attempts(newest_first=False, until=NOON + timedelta(seconds=2)))
+    bare = list(store.bare_attempts(newest_first=False, until=NOON + timedelta(seconds=2)))
+    assert [found["subtask"] for found in bare] == ["0", "1"]
+    assert [{name: full[name] for name in lean} for full, lean in zip(whole, bare, strict=True)] == bare  # type: ignore[literal-required]
+    assert not {"prompt", "answer", "value", "tools", "detail"} & bare[0].keys()
 
 
 def test_a_rejected_attempt_says_why(store: TraceStore) -> None:
@@ -72,6 +85,33 @@ def test_a_rejected_attempt_says_why(store: TraceStore) -> None:
     assert (found["reason"], found["detail"]) == ("check", "stands_in_the_text: it does not")
     assert found["checks"] == {"stands_in_the_text": False}
     assert (found["value"], found["decision"]) == (None, None)
+
+
+def test_an_attempt_of_which_no_context_is_known(store: TraceStore) -> None:
+    store.attempt(attempt(context=None, episode=""))
+    (found,) = store.attempts()
+    assert (found["context"], found["episode"]) == (None, None)
+
+
+def test_what_an_older_version_stored_has_no_context_and_its_feedback_is_a_persons(shared_url: str) -> None:
+    engine = create_engine(shared_url)
+    with TraceStore.from_url(shared_url) as store:
+        store.attempt(attempt())
+        store.add_feedback(attempt().trace_id, label="right", source="gold")
+    with engine.begin() as connection:
+        for table, column in (
+            ("attempts", "context"),
+            ("attempts", "episode"),
+            ("attempts", "value_hash"),
+            ("feedback", "source"),
+        ):
+            connection.execute(text(f"ALTER TABLE stellwerk_{table} DROP COLUMN {column}"))
+        connection.execute(text("UPDATE stellwerk_version SET version_num = '0005'"))
+    engine.dispose()
+    with TraceStore.from_url(shared_url) as store:
+        (found,) = store.attempts()
+        assert (found["context"], found["episode"], found["value"]) == (None, None, {"text": "five"})
+        assert [said["source"] for said in store.feedback()] == ["person"]
 
 
 def test_what_is_told_twice_is_stored_once_as_told_first(store: TraceStore) -> None:
@@ -180,6 +220,7 @@ async def test_from_async_code(url: str) -> None:
         assert [found["subtask"] async for found in store.aattempts(newest_first=False)] == [
             str(number) for number in range(201)
         ]
+        assert [found["subtask"] async for found in store.abare_attempts(limit=1)] == ["200"]
         await store.aadd_feedback(attempt().trace_id, score=1)
         assert [said["score"] async for said in store.afeedback()] == [1.0]
         store.run(run())
@@ -194,13 +235,14 @@ def test_feedback_on_an_attempt_and_on_a_run(store: TraceStore) -> None:
     store.attempt(told)
     store.run(run())
     store.add_feedback(told.trace_id, score=0.5, label="wrong", comment="it is six", who="ada")
-    store.add_feedback(told.trace_id, label="right")
+    store.add_feedback(told.trace_id, label="right", source="gold")
     store.add_feedback("run", score=1)
     on_attempt = list(store.feedback(trace_id=told.trace_id, newest_first=False))
     assert [said["label"] for said in on_attempt] == ["wrong", "right"]
     assert on_attempt[0]["comment"] == "it is six"
     assert on_attempt[0]["who"] == "ada"
     assert on_attempt[0]["run_id"] is None
+    assert [said["source"] for said in on_attempt] == ["person", "gold"]
     on_run = [said for said in store.feedback(run_id="run") if said["trace_id"] is None]
     assert [said["score"] for said in on_run] == [1.0]
     assert len(list(store.feedback(run_id="run"))) == 3
@@ -219,6 +261,8 @@ def test_feedback_has_to_say_something_that_can_be_stored(store: TraceStore) -> 
         store.add_feedback(attempt().trace_id, who="ada")
     with pytest.raises(InputError, match="score is nan"):
         store.add_feedback(attempt().trace_id, score=float("nan"))
+    with pytest.raises(InputError, match="source is 'hearsay'; give one of gold, person, judge"):
+        store.add_feedback(attempt().trace_id, score=1, source=cast(Any, "hearsay"))
 
 
 def test_feedback_on_a_run_whose_id_two_threads_share(store: TraceStore) -> None:
@@ -263,6 +307,8 @@ def test_nothing_of_the_content_is_stored_unless_wanted(shared_url: str, content
     hashes = {"args_hash", "output_hash"} if content == "hash" else set()
     assert first["tools"][0].keys() == {"name", "failed", "seconds"} | hashes
     assert first["value"] is None
+    assert (first["value_hash"] == second["value_hash"] is not None) == (content == "hash")
+    assert first["context"] == {**CONTEXT, "instruction": ""}
 
 
 def test_hashes_are_keyed(store: TraceStore, url: str) -> None:

@@ -6,8 +6,24 @@ from typing import Any
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from stellwerk.outcome import Call, DecisionRecord, ToolUse, Usage, Verdict
+from stellwerk.routing_context import RoutingContext
 from stellwerk.trace import AttemptTrace, RunTrace, trace_id
 
+CONTEXT = RoutingContext(
+    worker="extract",
+    worker_version="abc",
+    instruction="Find the secret",
+    prompt=9,
+    fields=1,
+    choices=0,
+    depth=1,
+    tools=["look"],
+    max_tokens=512,
+    source=200,
+    inputs=0,
+    position=0,
+    size=1,
+)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -49,6 +65,8 @@ def attempt(number: int = 1, **changed: Any) -> AttemptTrace:
         "answer": '{"text": "five"}',
         "checks": {"stands_in_the_text": True},
         "usd": 0.002,
+        "context": CONTEXT,
+        "episode": trace_id(thread_id, run_id, "execute:1", str(number), 0),
         "created_at": NOON + timedelta(seconds=number),
         **changed,
     }

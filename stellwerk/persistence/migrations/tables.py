@@ -29,3 +29,11 @@ def create_table(
     for index, indexed in (indexes or {}).items():
         if index not in present:
             op.create_index(index, name, indexed)
+
+
+def add_columns(name: str, *columns: sa.Column[Any]) -> None:
+    """Add columns to a table, each if it is not there; as `create_table`."""
+    present = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(name)}
+    for column in columns:
+        if column.name not in present:
+            op.add_column(name, column)

@@ -1,0 +1,92 @@
+"""Sums over traces are the same on every database."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from stellwerk.outcome import Verdict
+from stellwerk.persistence import report_units as units
+from stellwerk.persistence.report_units import Latency, Selection, Work, threads_of
+from stellwerk.persistence.runs import RunStore
+from stellwerk.persistence.traces import TraceStore
+from tests.persistence.leases import expire
+from tests.persistence.traces import NOON, attempt, run
+
+ALL = Selection()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[TraceStore]:
+    with TraceStore.from_url(url) as store:
+        yield store
+
+
+def test_attempts_are_summed_by_worker_tier_and_reason(store: TraceStore) -> None:
+    for number in range(4):
+        store.attempt(attempt(number))
+    rejected = Verdict(accepted=False, reason="check", detail="no")
+    store.attempt(attempt(8, verdict=rejected, usd=None))
+    store.attempt(attempt(9, verdict=rejected, tier="large", usd=0.5))
+    store.attempt(attempt(10, worker="write", verdict=Verdict(accepted=False, reason="schema")))
+    store.flush()
+    work = sorted(store.database.read(lambda c: units.work(c, ALL)), key=lambda one: (one.worker, one.tier))
+    assert work[0] == Work("extract", "large", 1, 0, 100, 40, 7, 0.5, 0, 1.5)
+    assert (work[1].attempts, work[1].accepted, work[1].unpriced) == (5, 4, 1)
+    assert work[1].usd == pytest.approx(0.008)
+    assert store.database.read(lambda c: units.rejections(c, ALL)) == {
+        "extract": {"check": 2},
+        "write": {"schema": 1},
+    }
+
+
+def test_percentiles_are_of_whole_subtasks_and_are_values_that_there_were(store: TraceStore) -> None:
+    def took(place: int, taken: float, **changed: object) -> None:
+        calls = [{**attempt(place).calls[0], "seconds": taken}]
+        store.attempt(attempt(place, **{"calls": calls, **changed}))
+
+    for number in range(1, 21):
+        took(number, float(number))
+    took(50, 100.0, worker="write")
+    # Two attempts at one subtask are one time.
+    episode = attempt(60).episode
+    took(60, 1.0, worker="slow", episode=episode)
+    took(61, 2.0, worker="slow", episode=episode)
+    store.flush()
+    assert store.database.read(lambda c: units.worker_latency(c, ALL)) == {
+        "extract": Latency(20, 10.0, 19.0),
+        "write": Latency(1, 100.0, 100.0),
+        "slow": Latency(1, 3.0, 3.0),
+    }
+
+
+def test_a_time_and_whose_threads_they_are_limit_all_of_it(store: TraceStore) -> None:
+    for number, thread in enumerate(("ada:1", "ada:2", "bob:1")):
+        store.attempt(attempt(number, thread_id=thread, run_id=f"r{number}"))
+        store.run(run(f"r{number}", thread_id=thread, started_at=NOON + timedelta(hours=number)))
+    store.flush()
+    read = store.database.read
+    ada = Selection(visible=threads_of("ada:"))
+    late = Selection(since=NOON + timedelta(hours=1), visible=threads_of("ada:"))
+    assert read(lambda c: units.outcomes(c, ALL)) == {"ok": 3}
+    assert read(lambda c: units.outcomes(c, ada)) == {"ok": 2}
+    assert read(lambda c: units.outcomes(c, late)) == {"ok": 1}
+    assert read(lambda c: units.work(c, ada))[0].attempts == 2
+    assert read(lambda c: units.run_latency(c, ada)) is None
+    assert [bytes(row.run_id) for row in read(lambda c: units.latest(c, ada, 5, tasks=False))] == [
+        b"r1",
+        b"r0",
+    ]
+    assert read(lambda c: units.found(c, ada, "r2", None, tasks=False)) == []
+    assert len(read(lambda c: units.found(c, ada, "r", None, tasks=False))) == 2
+    assert read(lambda c: units.newest_of(c, ada, "bob:1", tasks=False)) is None
+    assert read(lambda c: units.pulse(c, ada)) != read(lambda c: units.pulse(c, ALL))
+
+
+def test_a_run_whose_process_died_is_told_from_one_that_runs(store: TraceStore) -> None:
+    runs = RunStore(store.database)
+    alive, dead = runs.claim("alive", task="it"), runs.claim("dead", task="it")
+    expire(store.database, "dead")
+    asked = [alive.run_id, dead.run_id, "of a program without leases"]
+    assert store.database.read(lambda c: units.dead(c, asked)) == {dead.run_id}
+    assert store.database.read(lambda c: units.dead(c, [])) == set()
