@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.metadata import version
 
-    from stellwerk.budget import Budget
+    from stellwerk.budget import Budget, RunBudget
     from stellwerk.capabilities import Capabilities
+    from stellwerk.chat import LadderChatModel, TierRouterMiddleware
     from stellwerk.decision import Decision
     from stellwerk.document import Document, read_document
+    from stellwerk.effects import Effect, EffectJournal, InMemoryEffectJournal, effect
+    from stellwerk.error_policy import ErrorPolicy
     from stellwerk.errors import (
+        BudgetError,
         ConfigurationError,
         ContextOverflowError,
         DatabaseError,
@@ -24,18 +28,29 @@ if TYPE_CHECKING:
         LeaseError,
         MissingExtraError,
         ModelFileError,
+        OutcomeUnknownError,
         PlanError,
         RunCancelledError,
         StellwerkError,
+        TierAccessError,
         TierError,
         TierTimeoutError,
         TierUnavailableError,
         UntrustedDataError,
     )
     from stellwerk.graphs import Orchestrator, create_orchestrator, create_worker_graph
+    from stellwerk.graphs.as_tool import orchestrator_tool
     from stellwerk.graphs.default import default_ladder, default_orchestrator
+    from stellwerk.logs import JsonFormatter, RunFilter
+    from stellwerk.nodes.judge import Judge
+    from stellwerk.nodes.results_cache import ResultsCache
+    from stellwerk.observer import Observer
+    from stellwerk.observing.otel import OpenTelemetry
+    from stellwerk.observing.prometheus import Prometheus
     from stellwerk.outcome import Attempt
     from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore, SQLAlchemyCapabilityStore
+    from stellwerk.persistence.effects import SQLAlchemyEffectJournal
+    from stellwerk.persistence.routers import AsyncSQLAlchemyRouterRegistry, SQLAlchemyRouterRegistry
     from stellwerk.persistence.runs import AsyncRunStore, RunStore
     from stellwerk.persistence.saver import AsyncSQLAlchemySaver, SQLAlchemySaver
     from stellwerk.persistence.serde import StrictEncryptedSerializer, StrictSerializer
@@ -44,6 +59,9 @@ if TYPE_CHECKING:
     from stellwerk.plan import Plan, Subtask
     from stellwerk.rails import Rails
     from stellwerk.routers import Fixed, Router, SmallestFirst
+    from stellwerk.routers.exploring import Exploring
+    from stellwerk.routers.shadowed import Shadowed
+    from stellwerk.run_options import RunOptions
     from stellwerk.settings import Settings
     from stellwerk.tiers import ChatLlamaCpp, Ladder, Price, Tier, embedded_ladder, openai_tier
     from stellwerk.tiers.adapters import (
@@ -70,6 +88,7 @@ if TYPE_CHECKING:
         write_worker,
     )
     from stellwerk.workers.mcp import mcp_tools
+    from stellwerk.workers.remote import remote_worker
 
     __version__ = version("stellwerk")
 
@@ -77,11 +96,13 @@ __all__ = [
     "Adapter",
     "AsyncRunStore",
     "AsyncSQLAlchemyCapabilityStore",
+    "AsyncSQLAlchemyRouterRegistry",
     "AsyncSQLAlchemySaver",
     "AsyncSQLAlchemyStore",
     "Attempt",
     "Brief",
     "Budget",
+    "BudgetError",
     "Capabilities",
     "ChatLlamaCpp",
     "ChatVLLM",
@@ -91,33 +112,54 @@ __all__ = [
     "Decision",
     "Document",
     "DocumentError",
+    "Effect",
+    "EffectJournal",
+    "ErrorPolicy",
     "Example",
+    "Exploring",
     "ExpressionError",
     "Fixed",
+    "InMemoryEffectJournal",
     "InputError",
+    "JsonFormatter",
+    "Judge",
     "Ladder",
+    "LadderChatModel",
     "LeaseError",
     "MissingExtraError",
     "ModelFileError",
+    "Observer",
+    "OpenTelemetry",
     "Orchestrator",
+    "OutcomeUnknownError",
     "Plan",
     "PlanError",
     "Price",
+    "Prometheus",
     "Rails",
+    "ResultsCache",
     "Router",
+    "RunBudget",
     "RunCancelledError",
+    "RunFilter",
+    "RunOptions",
     "RunStore",
     "SQLAlchemyCapabilityStore",
+    "SQLAlchemyEffectJournal",
+    "SQLAlchemyRouterRegistry",
     "SQLAlchemySaver",
     "SQLAlchemyStore",
     "Settings",
+    "Shadowed",
     "SmallestFirst",
     "StellwerkError",
     "StrictEncryptedSerializer",
     "StrictSerializer",
     "Subtask",
     "Tier",
+    "TierAccessError",
     "TierError",
+    "TierRouterMiddleware",
     "TierTimeoutError",
     "TierUnavailableError",
     "TraceStore",
@@ -136,6 +178,7 @@ __all__ = [
     "create_worker_graph",
     "default_ladder",
     "default_orchestrator",
+    "effect",
     "embedded_ladder",
     "extract_worker",
     "list_adapters",
@@ -143,8 +186,10 @@ __all__ = [
     "look_up_worker",
     "mcp_tools",
     "openai_tier",
+    "orchestrator_tool",
     "probe_ladder",
     "read_document",
+    "remote_worker",
     "summarise_worker",
     "unload_adapter",
     "vllm_tier",
@@ -156,6 +201,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Adapter": "tiers.adapters",
         "AsyncRunStore": "persistence.runs",
         "AsyncSQLAlchemyCapabilityStore": "persistence.capabilities",
+        "AsyncSQLAlchemyRouterRegistry": "persistence.routers",
         "AsyncSQLAlchemySaver": "persistence.saver",
         "AsyncSQLAlchemyStore": "persistence.store",
         "Attempt": "outcome",
@@ -166,24 +212,43 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "ChatVLLM": "tiers.vllm",
         "Decision": "decision",
         "Document": "document",
+        "Effect": "effects",
+        "EffectJournal": "effects",
+        "ErrorPolicy": "error_policy",
         "Example": "worker",
+        "Exploring": "routers.exploring",
         "Fixed": "routers.smallest_first",
+        "InMemoryEffectJournal": "effects",
+        "JsonFormatter": "logs",
+        "Judge": "nodes.judge",
         "Ladder": "tiers.ladder",
+        "LadderChatModel": "chat.ladder_chat",
+        "Observer": "observer",
+        "OpenTelemetry": "observing.otel",
         "Orchestrator": "graphs.orchestrator",
         "Plan": "plan",
         "Price": "tiers.tier",
+        "Prometheus": "observing.prometheus",
         "Rails": "rails",
+        "ResultsCache": "nodes.results_cache",
         "Router": "routers.router",
+        "RunBudget": "budget",
+        "RunFilter": "logs",
+        "RunOptions": "run_options",
         "RunStore": "persistence.runs",
         "SQLAlchemyCapabilityStore": "persistence.capabilities",
+        "SQLAlchemyEffectJournal": "persistence.effects",
+        "SQLAlchemyRouterRegistry": "persistence.routers",
         "SQLAlchemySaver": "persistence.saver",
         "SQLAlchemyStore": "persistence.store",
         "Settings": "settings",
+        "Shadowed": "routers.shadowed",
         "SmallestFirst": "routers.smallest_first",
         "StrictEncryptedSerializer": "persistence.serde",
         "StrictSerializer": "persistence.serde",
         "Subtask": "plan",
         "Tier": "tiers.tier",
+        "TierRouterMiddleware": "chat.tier_router",
         "TraceStore": "persistence.traces",
         "Worker": "worker",
         "alist_adapters": "tiers.adapters",
@@ -198,6 +263,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "create_worker_graph": "graphs.worker",
         "default_ladder": "graphs.default",
         "default_orchestrator": "graphs.default",
+        "effect": "effects",
         "embedded_ladder": "tiers.embedded",
         "extract_worker": "workers.extract",
         "list_adapters": "tiers.adapters",
@@ -205,7 +271,9 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "look_up_worker": "workers.look_up",
         "mcp_tools": "workers.mcp",
         "openai_tier": "tiers.openai",
+        "orchestrator_tool": "graphs.as_tool",
         "probe_ladder": "tiers.probe_ladder",
+        "remote_worker": "workers.remote",
         "read_document": "document",
         "summarise_worker": "workers.text",
         "unload_adapter": "tiers.adapters",

@@ -5,12 +5,16 @@
     │   └── MissingExtraError   an optional dependency is not installed
     ├── InputError              what the caller passed cannot be used
     │   ├── DocumentError       a document is missing, is not text, or does not fit
+    │   ├── FloorError          a quality floor is above what any tier reaches
     │   └── PlanError           a plan is no DAG over known workers
     ├── ModelFileError          a model file is absent, damaged or cannot be fetched
     ├── TierError               a tier could not answer
+    │   ├── BudgetError           the budget does not allow the call
+    │   ├── TierAccessError       its server refuses the key, or lets it do nothing
     │   ├── ContextOverflowError  the prompt is larger than the tier's context window
     │   ├── TierTimeoutError      no answer came in the time allowed
     │   └── TierUnavailableError  the tier had no place for the call, or none of its servers is up
+    ├── OutcomeUnknownError     a tool cannot tell whether it did what it was asked to
     ├── ExpressionError         an arithmetic expression is refused or has no value
     ├── RunCancelledError       somebody asked for the run to be cancelled
     └── DatabaseError           the database cannot be reached, or what it holds cannot be used
@@ -44,6 +48,10 @@ class DocumentError(InputError):
     """A document is missing, is not text, or is larger than any tier can read."""
 
 
+class FloorError(InputError):
+    """A quality floor is above what the largest tier is known to reach."""
+
+
 class PlanError(InputError):
     """A plan is not a directed acyclic graph of subtasks over known workers."""
 
@@ -55,11 +63,28 @@ class ModelFileError(StellwerkError):
 class TierError(StellwerkError):
     """A tier could not answer: unreachable, refused, or broken off.
 
-    `tries` are the tries that failed, and `waited` is how long the call waited, in seconds.
+    `tries` are the tries that failed, and `waited` is how long the call waited, in seconds. `passing` is
+    whether it may pass by itself, so that the same call may be answered later.
     """
 
     tries: tuple[object, ...] = ()
     waited: float = 0.0
+    passing: bool = False
+
+
+class BudgetError(TierError):
+    """What a run or a subtask may spend does not allow the call, so no tier was asked.
+
+    `limit` is the one: `seconds`, `usd`, `tokens` or `calls`.
+    """
+
+    def __init__(self, message: str, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class TierAccessError(TierError):
+    """A tier's server refuses the key, or what the key may do does not include the call."""
 
 
 class ContextOverflowError(TierError):
@@ -69,9 +94,17 @@ class ContextOverflowError(TierError):
 class TierTimeoutError(TierError):
     """No answer came in the time allowed."""
 
+    passing = True
+
 
 class TierUnavailableError(TierError):
     """The tier had no place for the call in time, or none of its servers is up; later it may have one."""
+
+    passing = True
+
+
+class OutcomeUnknownError(StellwerkError):
+    """A tool cannot tell whether it did what it was asked to; for tools with side effects to raise."""
 
 
 class ExpressionError(StellwerkError):

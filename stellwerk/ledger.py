@@ -8,7 +8,7 @@ from typing import NotRequired, Protocol
 
 from typing_extensions import TypedDict
 
-from stellwerk.outcome import Call, SubtaskResult, Usage
+from stellwerk.outcome import Call, Reason, SubtaskResult, ToolUse, Usage, served_attempt
 
 METHOD = (
     "each subtask once on {large}: the tokens of its last attempt, without repairs, at {large}'s prices and, "
@@ -29,19 +29,36 @@ class Line(TypedDict):
 
 
 class Counterfactual(TypedDict):
-    """Everything on the large tier: money and model-seconds (None where they cannot be told), and how."""
+    """Everything on the large tier: money and model-seconds (None where they cannot be told), and how.
+
+    `by_worker` has the money of each worker, planning and merging left out; it is there where money can be
+    told.
+    """
 
     tier: str
     usd: float | None
+    by_worker: NotRequired[dict[str, float]]
     seconds: float | None
     method: str
+
+
+class BudgetLine(TypedDict):
+    """What the run was allowed, and the limit that ended it: `seconds`, `usd`, `tokens` or `calls`."""
+
+    limits: dict[str, float]
+    ended: str | None
 
 
 class LedgerRecord(TypedDict):
     """What a run cost. Money in USD, times in seconds.
 
-    `tools` counts calls of tools: `ok`, or by what was wrong (`ToolProblem`), and as `stopped_steps` and
-    `stopped_repeated` how often tools were taken from a model. It is there where a tool was called.
+    `tools` counts calls of tools: `ok`, `replayed` where a write was made before, `answered` where a person
+    gave the output, or by what was wrong (`ToolProblem`), and as `stopped_steps` and `stopped_repeated` how
+    often tools were taken from a model. It is there where a tool was called. `budget` is there where the run
+    had one.
+    `cached` counts answers that were kept from before, and cost nothing.
+    `people` counts what people decided, by what they were asked (`approve_worker` and so on) and what they
+    decided (`approve` and so on). It is there where one was asked; `wall_seconds` includes the wait for them.
     """
 
     total: Line
@@ -53,8 +70,14 @@ class LedgerRecord(TypedDict):
     rejected_by_worker: dict[str, dict[str, int]]
     wall_seconds: float
     planning_seconds: float
+    planning: NotRequired[Line]
+    replans: NotRequired[int]
+    plan_kept: NotRequired[str]
     all_large: Counterfactual
     tools: NotRequired[dict[str, int]]
+    budget: NotRequired[BudgetLine]
+    cached: NotRequired[int]
+    people: NotRequired[dict[str, dict[str, int]]]
 
 
 class Priced(Protocol):
@@ -83,7 +106,7 @@ def draw_up(
         wall_seconds: from the task's arrival to its answer.
     """
     results = list(results)
-    attempts = [(result["worker"], attempt) for result in results for attempt in result["attempts"]]
+    attempts = [(result, attempt) for result in results for attempt in result["attempts"]]
     calls = [*own_calls, *(call for _, attempt in attempts for call in attempt["calls"])]
     total, by_tier, by_worker = _line(), dict[str, Line](), dict[str, Line]()
     for call in calls:
@@ -96,13 +119,14 @@ def draw_up(
     rejected: Counter[str] = Counter()
     rejected_by_worker: dict[str, Counter[str]] = {}
     accepted: Counter[str] = Counter()
-    for worker, attempt in attempts:
-        if attempt["verdict"]["accepted"]:
+    served = {id(attempt) for result in results if (attempt := served_attempt(result)) is not None}
+    for result, attempt in attempts:
+        if id(attempt) in served:
             accepted[attempt["tier"]] += 1
         else:
-            reason = attempt["verdict"].get("reason", "rejected")
+            reason = attempt["verdict"].get("reason") or _unserved(result)
             rejected[reason] += 1
-            rejected_by_worker.setdefault(worker, Counter())[reason] += 1
+            rejected_by_worker.setdefault(result["worker"], Counter())[reason] += 1
     record = LedgerRecord(
         total=total,
         by_tier=by_tier,
@@ -115,18 +139,51 @@ def draw_up(
         planning_seconds=sum(call["seconds"] for call in own_calls if call["step"] == "plan"),
         all_large=_all_large(own_calls, results, by_tier.get(large), prices.get(large), large, prices),
     )
+    if cached := sum(attempt["verdict"].get("cached", False) for _, attempt in attempts):
+        record["cached"] = cached
+    if people := _people(results):
+        record["people"] = people
+    record["planning"] = _line()
+    for call in own_calls:
+        if call["step"] == "plan":
+            _add(record["planning"], call, prices.get(call["tier"]))
+    if replans := max((call.get("replan", 0) for call in own_calls), default=0):
+        record["replans"] = replans
     if tools := _tools(calls):
         record["tools"] = tools
     return record
 
 
+def _unserved(result: SubtaskResult) -> str:
+    """Why an answer that the checks accept is not the result: the router doubts it, or a person was asked."""
+    if result.get("by") == "person":
+        return (Reason.REJECTED if result["status"] == "failed" else Reason.UNKNOWN).value
+    return Reason.DOUBTED.value
+
+
+def _people(results: Iterable[SubtaskResult]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for result in results:
+        for record in result.get("people", ()):
+            counts.setdefault(record["kind"], Counter())[record["type"]] += 1
+    return {kind: dict(sorted(types.items())) for kind, types in sorted(counts.items())}
+
+
 def _tools(calls: Iterable[Call]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for call in calls:
-        counts.update(use.get("problem", "error") if use["failed"] else "ok" for use in call.get("tools", ()))
+        counts.update(_came_to(use) for use in call.get("tools", ()))
         if (stopped := call.get("stopped")) is not None:
             counts[f"stopped_{stopped}"] += 1
     return dict(sorted(counts.items()))
+
+
+def _came_to(use: ToolUse) -> str:
+    if use.get("replayed"):
+        return "replayed"
+    if use.get("by") == "person" and not use["failed"]:
+        return "answered"
+    return use.get("problem", "error") if use["failed"] else "ok"
 
 
 def _line() -> Line:
@@ -160,13 +217,19 @@ def _all_large(
     seconds = None
     if all(second is not None for _, second in moved):
         seconds = sum(call["seconds"] for call in own_calls) + sum(second or 0.0 for _, second in moved)
-    usd = None
+    record = Counterfactual(tier=large, usd=None, seconds=seconds, method=METHOD.format(large=large))
     if price is not None:
-        usd = sum(price.usd(usage, second or 0.0) for usage, second in moved)
+        by_worker: dict[str, float] = {}
+        for call, (usage, second) in zip(once, moved, strict=True):
+            usd = price.usd(usage, second or 0.0)
+            by_worker[call["owner"]] = by_worker.get(call["owner"], 0.0) + usd
+        record["by_worker"] = by_worker
+        total = sum(by_worker.values())
         for call in own_calls:
             own = prices.get(call["tier"])
-            usd += own.usd(call["usage"], call["seconds"]) if own is not None else 0.0
-    return Counterfactual(tier=large, usd=usd, seconds=seconds, method=METHOD.format(large=large))
+            total += own.usd(call["usage"], call["seconds"]) if own is not None else 0.0
+        record["usd"] = total
+    return record
 
 
 def _once_each(results: Iterable[SubtaskResult]) -> Iterator[Call]:

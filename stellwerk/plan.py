@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from stellwerk.errors import PlanError
 
 MAX_SUBTASKS = 10_000
+MOST_REPLANS = 10  # each is two steps of the graph, of which LangGraph allows 25 unless told otherwise
 MAX_INSTRUCTION = 1_000_000  # characters; people paste long texts into a task, and it may become one subtask
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 

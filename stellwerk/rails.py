@@ -1,7 +1,8 @@
 """The rails: what keeps a small model's answer on the track, each with a switch of its own.
 
 A rail that is off is not tried and not counted. What a rail catches is a reason in the verdict, so that the
-ledger counts it.
+ledger counts it. A tier says which rails its model needs; a worker that has rails of its own runs on those on
+every tier. So the defaults are what serves any model, and what helps only the smallest is off.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Rails:
-    """Which rails a worker runs on.
+    """Which rails an answer runs on.
 
     Args:
         fit: count the prompt before it is sent, and refuse one that cannot fit beside its answer.
@@ -25,6 +26,7 @@ class Rails:
         omit: leave out optional arguments of which the request does not speak.
         settle: do not ask what the words of the request settle: the function, a choice they name, a list.
         solved: show two solved cases of other functions.
+        shares: give '5%' as 0.05, to a number of which the function does not say that it is in percent.
     """
 
     fit: bool = True
@@ -36,7 +38,8 @@ class Rails:
     repetition: bool = True
     refusal: bool = True
     repair: bool = True
-    ground: bool = True
-    omit: bool = True
-    settle: bool = True
-    solved: bool = True
+    ground: bool = False
+    omit: bool = False
+    settle: bool = False
+    solved: bool = False
+    shares: bool = False

@@ -6,10 +6,10 @@ Graphs tell a `TraceSink` of both; storage implements it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
@@ -17,8 +17,16 @@ from typing_extensions import TypedDict
 from stellwerk.ledger import LedgerRecord
 from stellwerk.outcome import Call, DecisionRecord, ToolUse, Verdict
 
+if TYPE_CHECKING:  # which imports the worker, and that this module
+    from stellwerk.routing_context import RoutingContext
+
 RunOutcome = Literal["running", "ok", "failed", "interrupted"]
 """A process that is killed leaves its run `running`; one that waits for a person is `interrupted`."""
+
+FeedbackSource = Literal["gold", "person", "judge"]
+"""Who judged an answer: a known answer that it was compared with, a person, or a judging model."""
+
+FEEDBACK_SOURCES: tuple[FeedbackSource, ...] = get_args(FeedbackSource)
 
 
 @dataclass(slots=True)
@@ -64,6 +72,8 @@ class AttemptTrace:
         checks: which checks held; one that was not reached is not there.
         usd: what the calls cost; None on a tier without a price.
         logprobs: summary of the log-probabilities of the last answer, where its tier gives them.
+        context: the subtask as a router saw it before the first attempt.
+        episode: 32 hexadecimal digits that all attempts at the same subtask share; empty if unknown.
         created_at: when the attempt ended.
     """
 
@@ -85,6 +95,8 @@ class AttemptTrace:
     checks: Mapping[str, bool]
     usd: float | None
     logprobs: Mapping[str, float] | None = None
+    context: RoutingContext | None = None
+    episode: str = ""
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -127,10 +139,11 @@ class TraceSink(Protocol):
         ...
 
 
-class StoredAttempt(TypedDict):
-    """A trace as it is read back. `prompt` is in the form of the OpenAI chat API.
+class BareAttempt(TypedDict):
+    """What a router learns from: a trace as it is read back, without what was said.
 
-    `prompt_hash` and `answer_hash` are there, in hexadecimal, where only hashes are kept.
+    `value_hash` is there for every value that is known, and the same for equal ones. `context` and `episode`
+    are None for attempts that an older version stored.
     """
 
     trace_id: str
@@ -145,6 +158,25 @@ class StoredAttempt(TypedDict):
     decision: DecisionRecord | None
     accepted: bool
     reason: str | None
+    value_hash: str | None
+    calls: list[dict[str, Any]]
+    input: int
+    cached: int
+    output: int
+    usd: float | None
+    seconds: float
+    logprobs: dict[str, float] | None
+    context: RoutingContext | None
+    episode: str | None
+    created_at: datetime
+
+
+class StoredAttempt(BareAttempt):
+    """A trace as it is read back. `prompt` is in the form of the OpenAI chat API.
+
+    `prompt_hash` and `answer_hash` are there, in hexadecimal, where only hashes are kept.
+    """
+
     detail: str | None
     checks: dict[str, bool]
     content: Literal["full", "hash", "none"]
@@ -154,14 +186,6 @@ class StoredAttempt(TypedDict):
     answer_hash: str | None
     value: Any
     tools: list[dict[str, Any]]
-    calls: list[dict[str, Any]]
-    input: int
-    cached: int
-    output: int
-    usd: float | None
-    seconds: float
-    logprobs: dict[str, float] | None
-    created_at: datetime
 
 
 class StoredRun(TypedDict):
@@ -190,7 +214,22 @@ class StoredFeedback(TypedDict):
     label: str | None
     comment: str | None
     who: str | None
+    source: FeedbackSource
     created_at: datetime
+
+
+class TraceReader(Protocol):
+    """Where traces are read from; a `TraceStore` is one."""
+
+    def bare_attempts(
+        self, *, newest_first: bool = True, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[BareAttempt]:
+        """Attempts in order of time; `until` is not included."""
+        ...
+
+    def feedback(self, *, newest_first: bool = True) -> Iterator[StoredFeedback]:
+        """What was said of attempts and runs, in order of time."""
+        ...
 
 
 def trace_id(thread_id: str, run_id: str, place: str, subtask: str, number: int) -> str:

@@ -209,8 +209,8 @@ def make(messages: Messages) -> str:
     return json.dumps(made(mark, *{found for found in _MADE.findall(text_of(messages)) if found != mark}))
 
 
-def always(text: str) -> Reply:
-    return lambda messages: text
+def always(said: str | AIMessage) -> Reply:
+    return lambda messages: said
 
 
 def in_turn(*replies: str | AIMessage | Exception) -> Reply:

@@ -90,6 +90,16 @@ def test_calls_are_summed_by_tier_and_by_worker() -> None:
     assert ledger["rejected"] == {"check": 1}
     assert ledger["rejected_by_worker"] == {"write": {"check": 1}}
     assert (ledger["wall_seconds"], ledger["planning_seconds"]) == (7.5, 2.0)
+    line = ledger["planning"]
+    assert (line["calls"], line["input"], line["output"], line["seconds"]) == (1, 500, 50, 2.0)
+    assert line["usd"] == pytest.approx((500 * 10 + 50 * 20) / 1e6)
+    assert "replans" not in ledger
+
+
+def test_later_plans_are_counted() -> None:
+    calls = [planning("large"), planning("large") | {"replan": 1}, planning("large") | {"replan": 2}]
+    ledger = draw_up(calls, [], PRICES, large="large", wall_seconds=1.0)
+    assert (ledger["planning"]["calls"], ledger["replans"]) == (3, 2)
 
 
 def test_a_tier_without_a_price_is_counted_and_not_taken_for_free() -> None:
@@ -134,6 +144,22 @@ def test_the_counterfactual_prices_each_subtask_once_on_the_large_tier() -> None
     assert ledger["all_large"]["seconds"] == pytest.approx(2.0 + 2.5 + 3.0)
     assert ledger["all_large"]["tier"] == "large"
     assert "each subtask once on large" in ledger["all_large"]["method"]
+
+
+def test_the_counterfactual_tells_workers_apart() -> None:
+    answered = [
+        result(attempt(call("small", 100, 10), call("small", 200, 20, step="repair"))),
+        result(attempt(call("small", 300, 30, owner="write"))),
+    ]
+    ledger = draw_up([planning("small")], answered, PRICES, large="large", wall_seconds=1.0)
+    by_worker = ledger["all_large"]["by_worker"]
+    assert by_worker == pytest.approx(
+        {"extract": (100 * 10 + 10 * 20) / 1e6, "write": (300 * 10 + 30 * 20) / 1e6}
+    )
+    planned = ledger["planning"]["usd"]
+    assert sum(by_worker.values()) + planned == pytest.approx(ledger["all_large"]["usd"])
+    unpriced = draw_up([], answered, PRICES, large="own", wall_seconds=1.0)
+    assert "by_worker" not in unpriced["all_large"]
 
 
 def test_the_counterfactual_counts_every_call_around_tools() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from stellwerk.budget import Budget
-from stellwerk.errors import ConfigurationError
+from stellwerk.budget import Budget, RunBudget
+from stellwerk.errors import ConfigurationError, StellwerkError
+from stellwerk.routers.exploring import Exploring
 from stellwerk.routers.router import Router
+from stellwerk.routers.shadowed import Shadowed
 from stellwerk.routers.smallest_first import Fixed, SmallestFirst
 from stellwerk.settings import Settings
 from stellwerk.settings.explain import near
@@ -21,6 +24,8 @@ from stellwerk.workers import (
     summarise_worker,
     write_worker,
 )
+
+_log = logging.getLogger(__name__)
 
 # `classify` is left out: it needs labels.
 READY_MADE: dict[str, Callable[[], Worker]] = {
@@ -53,11 +58,22 @@ def check_names(settings: Settings, ladder: Ladder) -> None:
     _check_tiers(settings, ladder)
 
 
-def declared_router(settings: Settings, workers: Sequence[Worker], ladder: Ladder) -> Router | None:
-    """The router that the settings name; None where they leave it to the default.
+def declared_router(
+    settings: Settings, workers: Sequence[Worker], ladder: Ladder, *, default: Router
+) -> Router:
+    """The router that the settings name.
+
+    Args:
+        settings: which router, with what.
+        workers: that there are.
+        ladder: the tiers that there are.
+        default: where the settings leave it open, or name a learned router and none was promoted yet.
 
     Raises:
         ConfigurationError: if it names a tier or a worker that is not there.
+        FloorError: if a learned router cannot reach the floor.
+        DatabaseError: if the database of the learned router fails.
+        ModelFileError: if the learned router's file cannot be used.
     """
     router, names = settings.router, [worker.name for worker in workers]
     _check_tiers(settings, ladder)
@@ -66,14 +82,42 @@ def declared_router(settings: Settings, workers: Sequence[Worker], ladder: Ladde
             known = f"{near(name, names)}workers: {', '.join(names)}"
             raise ConfigurationError(f"router.start.{name}: there is no such worker; {known}")
     if router.tier is not None:
-        return Fixed(router.tier)
-    return SmallestFirst(router.start) if router.start else None
+        return _beside(settings, ladder, Fixed(router.tier))
+    if router.name == "learned":
+        from stellwerk.graphs.learned import registered_router  # with it comes numpy
+
+        if (learned := registered_router(settings, ladder, "active")) is not None:
+            return _beside(settings, ladder, learned)
+        _log.warning(
+            "no router is promoted yet, so the smallest tier goes first; see: stellwerk router train --help"
+        )
+    cold: Router = SmallestFirst(router.start) if router.start else default
+    return _beside(settings, ladder, Exploring(cold, router.explore) if router.explore else cold)
+
+
+def _beside(settings: Settings, ladder: Ladder, active: Router) -> Router:
+    """With the router in the shadow, where the settings want one and there is one that can be used."""
+    if not settings.router.shadow:
+        return active
+    from stellwerk.graphs.learned import registered_router
+
+    try:
+        shadow = registered_router(settings, ladder, "shadow")
+    except StellwerkError as error:  # what is not followed is no reason for a run to fail
+        _log.warning("no router decides in the shadow: %s", error)
+        return active
+    return active if shadow is None else Shadowed(active, shadow)
 
 
 def declared_budget(settings: Settings) -> Budget | None:
     """The budget that the settings set; None where they set none."""
     limits = settings.budget.model_dump(exclude_none=True)
     return Budget(**limits) if limits else None
+
+
+def declared_run_budget(settings: Settings) -> RunBudget:
+    """The budget of a run that the settings set."""
+    return RunBudget(**settings.run_budget.model_dump())
 
 
 def _check_tiers(settings: Settings, ladder: Ladder) -> None:

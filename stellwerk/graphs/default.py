@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from langgraph.store.base import BaseStore
 from pydantic import SecretStr
 from typing_extensions import TypedDict, Unpack
 
-from stellwerk.budget import Budget
+from stellwerk.budget import Budget, RunBudget
+from stellwerk.effects import EffectJournal
 from stellwerk.errors import ConfigurationError
-from stellwerk.graphs.declared import READY_MADE, declared_budget, declared_router, declared_workers
+from stellwerk.graphs.declared import (
+    READY_MADE,
+    declared_budget,
+    declared_router,
+    declared_run_budget,
+    declared_workers,
+)
+from stellwerk.graphs.declared_errors import with_declared_errors
+from stellwerk.graphs.kept import declared_keeping
 from stellwerk.graphs.orchestrator import Orchestrator, create_orchestrator
+from stellwerk.nodes.results_cache import ResultsCache
 from stellwerk.nodes.synthesize import Synthesizer
+from stellwerk.observer import Observer
+from stellwerk.observing.configured import configured_observers
 from stellwerk.routers.router import Router
 from stellwerk.routers.smallest_first import SmallestFirst
 from stellwerk.settings import Settings, TierSettings
@@ -43,10 +57,18 @@ class Options(TypedDict, total=False):
     planner: Tier | None
     synthesizer: Synthesizer
     budget: Budget | None
+    run_budget: RunBudget | None
     fallback: str | None
     max_subtasks: int
     max_tokens: int
+    replans: int
+    plans: BaseStore | None
     traces: TraceSink | None
+    cache: ResultsCache | None
+    observers: Sequence[Observer]
+    effects: EffectJournal | None
+    approve: Collection[str]
+    ask: bool | Collection[str]
 
 
 def default_ladder(settings: Settings) -> Ladder:
@@ -74,12 +96,13 @@ def default_workers() -> list[Worker]:
 
 
 def configured_workers(settings: Settings) -> list[Worker]:
-    """The workers that the settings name, or the default ones where they name none.
+    """The workers that the settings name, or the default ones where they name none, with their policies.
 
     Raises:
-        ConfigurationError: if an import path leads to no worker, or two workers share a name.
+        ConfigurationError: if an import path leads to no worker, or a policy is for none of them.
     """
-    return declared_workers(settings) if settings.workers else default_workers()
+    workers = declared_workers(settings) if settings.workers else default_workers()
+    return with_declared_errors(settings, workers)
 
 
 def default_router(ladder: Ladder) -> SmallestFirst:
@@ -99,21 +122,35 @@ def default_orchestrator(
     Args:
         settings: `Settings.load()` if None.
         ladder: as `default_ladder` gives it, if None; `probe_ladder` makes one that knows its servers.
-        **options: as for `create_orchestrator`.
+        **options: as for `create_orchestrator`, each in the place of what the settings say. Without `plans`,
+            `cache` or `effects`, what is to be kept is in the settings' database.
 
     Raises:
-        ConfigurationError: if the settings cannot be used.
+        ConfigurationError: if the settings or their database cannot be used, or an observer's package is not
+            installed.
     """
     settings = settings or Settings.load()
     ladder = ladder or default_ladder(settings)
     workers = configured_workers(settings)
     chosen: Options = {
-        "router": declared_router(settings, workers, ladder) or default_router(ladder),
+        "router": _router(settings, workers, ladder, options),
         "budget": declared_budget(settings),
+        "run_budget": declared_run_budget(settings),
+        "replans": settings.planning.replans,
+        "approve": settings.people.approve,
+        "ask": settings.people.ask,
+        "observers": configured_observers(settings),
         "fallback": "write" if any(worker.name == "write" for worker in workers) else None,
+        **declared_keeping(settings, workers, options),
         **options,
     }
     return create_orchestrator(workers, ladder, **chosen)
+
+
+def _router(settings: Settings, workers: list[Worker], ladder: Ladder, options: Options) -> Router | None:
+    # One that is given needs no database to be looked into.
+    given = options.get("router")
+    return given or declared_router(settings, workers, ladder, default=default_router(ladder))
 
 
 def _server_tier(tier: TierSettings) -> Tier:

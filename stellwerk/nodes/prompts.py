@@ -19,7 +19,7 @@ SYSTEM = "You do small, exact jobs on documents. Documents are material to work 
 
 def worker_messages(worker: Worker, brief: Brief) -> list[BaseMessage]:
     """The prompt for one attempt."""
-    parts = [_material(brief.documents), worker.prompt]
+    parts = [_material(brief.documents), worker.prompt_for(brief)]
     for example in worker.examples:
         parts.append(f"Job: {example.instruction}\nAnswer: {_json(example.answer)}")
     for name, value in brief.inputs.items():

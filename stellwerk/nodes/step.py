@@ -6,13 +6,15 @@ itself knows how it is done one way and the other, so no node has a second, asyn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from stellwerk.errors import TierError
+from stellwerk.nodes.observed import call_observed
 from stellwerk.tiers.tier import Reply, Request, Tier
 
 
@@ -37,18 +39,85 @@ class Ask:
 
     def do(self) -> Reply:
         """Make the call."""
-        return self.tier.call(self.request)
+        with call_observed(self.tier, self.request) as told:
+            return told(self.tier.call(self.request))
 
     async def ado(self) -> Reply:
         """Make the call; as `do`."""
-        return await self.tier.acall(self.request)
+        with call_observed(self.tier, self.request) as told:
+            return told(await self.tier.acall(self.request))
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Seconds that a step wants waited."""
+
+    seconds: float
+
+    def do(self) -> None:
+        """Wait in this thread."""
+        time.sleep(self.seconds)
+
+    async def ado(self) -> None:
+        """Wait in this event loop."""
+        await asyncio.sleep(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Work that is a call, in its sync and its async form."""
+
+    sync: Callable[[], Any]
+    own: Callable[[], Awaitable[Any]]
+
+    def do(self) -> Any:
+        """Make the call."""
+        return self.sync()
+
+    async def ado(self) -> Any:
+        """Make the call; as `do`."""
+        return await self.own()
 
 
 Asking = Generator[Ask, Reply, Any]
-"""Yields calls, receives replies (or has a `TierError` thrown in), returns the state update."""
+"""Yields calls, receives replies (or has what they raise thrown in), returns the state update."""
 
 Working = Generator[Work, Any, Any]
 """As `Asking`, for a step that wants other work done as well."""
+
+
+def drive(working: Working) -> Any:
+    """Do the work of a step, one piece after the other, and give what it gives in the end."""
+    try:
+        work = next(working)
+        while True:
+            try:
+                done = work.do()
+            except BaseException as error:  # thrown in here, so that the core is left in this context
+                work = working.throw(error)
+            else:
+                work = working.send(done)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        working.close()  # at once, where it was cancelled: it may have something to give back
+
+
+async def adrive(working: Working) -> Any:
+    """As `drive`."""
+    try:
+        work = next(working)
+        while True:
+            try:
+                done = await work.ado()
+            except BaseException as error:  # thrown in here, so that the core is left in this context
+                work = working.throw(error)
+            else:
+                work = working.send(done)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        working.close()
 
 
 class Step(Runnable[Any, Any]):
@@ -63,31 +132,9 @@ class Step(Runnable[Any, Any]):
         self._core = core
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Run the step, doing its work one piece after the other."""
-        working = self._core(input)
-        try:
-            work = next(working)
-            while True:
-                try:
-                    done = work.do()
-                except TierError as error:
-                    work = working.throw(error)
-                else:
-                    work = working.send(done)
-        except StopIteration as stop:
-            return stop.value
+        """Run the step."""
+        return drive(self._core(input))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Run the step, doing its work one piece after the other; as `invoke`."""
-        working = self._core(input)
-        try:
-            work = next(working)
-            while True:
-                try:
-                    done = await work.ado()
-                except TierError as error:
-                    work = working.throw(error)
-                else:
-                    work = working.send(done)
-        except StopIteration as stop:
-            return stop.value
+        """Run the step; as `invoke`."""
+        return await adrive(self._core(input))

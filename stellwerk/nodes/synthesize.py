@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langgraph.errors import GraphBubbleUp
 
-from stellwerk.errors import ConfigurationError, TierError
-from stellwerk.ledger import draw_up
+from stellwerk.errors import BudgetError, ConfigurationError, TierError
+from stellwerk.ledger import BudgetLine, draw_up
 from stellwerk.nodes.billing import bill, bill_error
+from stellwerk.nodes.chosen import options_of, planning_tier
+from stellwerk.nodes.decided import instruction_of
 from stellwerk.nodes.lines import are_requests, lines_of
-from stellwerk.nodes.state import OrchestratorState
+from stellwerk.nodes.observed import end_run
+from stellwerk.nodes.pay import afforded
+from stellwerk.nodes.run_failure import in_words
+from stellwerk.nodes.state import Failure, OrchestratorState, all_results
 from stellwerk.nodes.step import Ask, Asking, Step
-from stellwerk.nodes.terms import flow_of_run
+from stellwerk.nodes.terms import flow_of_run, prices_of
 from stellwerk.nodes.tracing import Tracer
-from stellwerk.outcome import Call, SubtaskResult, Usage
+from stellwerk.outcome import Call, SubtaskResult, Usage, given_value, is_given
 from stellwerk.plan import Plan
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Request, Tier
+
+_log = logging.getLogger(__name__)
 
 Merge = Callable[[str, Plan, Mapping[str, SubtaskResult]], str]
 """A plain function that merges: gets the task, the plan and the results by subtask."""
@@ -48,19 +57,31 @@ def synthesize_step(
             "such as 'Revenue: {a}'"
         )
 
+    prices = prices_of((*ladder, tier))
+
     def core(state: OrchestratorState) -> Asking:
         with tracer.following(state) if tracer else nullcontext():
             return (yield from merge(state))
 
     def merge(state: OrchestratorState) -> Asking:
         plan, results = Plan.parse(state["final_plan"]), state["results"]
-        calls = list(state.get("calls", ()))
-        answer = _without_model(synthesizer, state["final_task"], plan, results)
+        calls, failure = list(state.get("calls", ())), state.get("failure")
+        over = state.get("budget_ended") or None
+        try:
+            # Where a failure ends the run, there is nothing to merge for.
+            chosen = "join" if failure and failure.get("ended_by") else synthesizer
+            answer = _without_model(chosen, state["final_task"], plan, results)
+        except GraphBubbleUp:
+            raise
+        except Exception as error:  # what is done is not lost
+            _log.warning("the synthesizer failed; the results are joined", exc_info=True)
+            answer, failure = join(state["final_task"], plan, results), _unmerged(failure, error)
         if answer is None:
+            merging = planning_tier(tier, ladder, options_of(state))
             call = Call(
                 step="synthesize",
                 owner="synthesize",
-                tier=tier.name,
+                tier=merging.name,
                 usage=Usage(input=0, cached=0, output=0),
                 seconds=0.0,
             )
@@ -68,7 +89,11 @@ def synthesize_step(
             messages = _messages(state["final_task"], plan, results)
             request = Request(messages=messages, max_tokens=max_tokens, flow=flow_of_run())
             try:
-                reply = yield Ask(tier, request)
+                reply = yield from afforded(state, prices, Ask(merging, request), ())
+            except BudgetError as error:
+                calls.pop()
+                over = error.limit
+                answer = join(state["final_task"], plan, results)
             except TierError as error:
                 bill_error(calls, error, request)
                 answer = join(state["final_task"], plan, results)  # what is done is not lost
@@ -77,14 +102,21 @@ def synthesize_step(
                 answer = reply.text.strip() or join(state["final_task"], plan, results)
         ledger = draw_up(
             calls,
-            results.values(),
-            {tier.name: tier.price for tier in ladder} | {tier.name: tier.price},
+            all_results(state).values(),
+            prices,
             large=ladder.largest.name,
             wall_seconds=time.time() - state["started"],
         )
+        if limits := state.get("limits"):
+            ledger["budget"] = BudgetLine(limits=limits, ended=over)
+        if (source := state.get("plan_source")) is not None and "kept" in source:
+            ledger["plan_kept"] = source["kept"]
+        ended: OrchestratorState = {**state, "failure": failure}
+        end_run(ended, ledger)
         if tracer is not None:
-            tracer.end(state, ledger)
-        return {"answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
+            tracer.end(ended, ledger)
+        update = {"answer": answer, "ledger": ledger, "calls": calls, "messages": [AIMessage(answer)]}
+        return {**update, "failure": failure}
 
     return Step("synthesize", core)
 
@@ -94,9 +126,16 @@ def join(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> str:
     blocks = []
     for subtask in plan.subtasks:
         result = results[subtask.id]
-        said = as_text(result["value"]) if result["status"] == "accepted" else f"(no result: {_why(result)})"
-        blocks.append(f"{subtask.instruction}\n{said}")
+        said = as_text(result["value"]) if result["status"] == "accepted" else _lacking(result)
+        if needed := result.get("rests_on"):
+            said += f"\n(rests on a substitute for the result of {', '.join(needed)})"
+        blocks.append(f"{instruction_of(subtask.instruction, result.get('people'))}\n{said}")
     return "\n\n".join(blocks)
+
+
+def _lacking(result: SubtaskResult) -> str:
+    said = f"(no result: {in_words(result)})"
+    return f"{said}\n(substitute: {as_text(result['substituted'])})" if "substituted" in result else said
 
 
 def as_text(value: Any) -> str:
@@ -116,8 +155,13 @@ def _without_model(
     synthesizer: Synthesizer, task: str, plan: Plan, results: Mapping[str, SubtaskResult]
 ) -> str | None:
     if callable(synthesizer):
-        return synthesizer(task, plan, results)
-    if synthesizer == "join" or any(result["status"] != "accepted" for result in results.values()):
+        merged: object = synthesizer(task, plan, results)
+        if not isinstance(merged, str):
+            raise ConfigurationError(
+                f"the synthesizer gave something of type {type(merged).__name__}; it has to give a text"
+            )
+        return merged
+    if synthesizer == "join" or not all(map(is_given, results.values())):
         return join(task, plan, results)
     if synthesizer == "model":
         if are_requests(lines_of(task)):  # who asks for several things wants the answer to each
@@ -127,7 +171,7 @@ def _without_model(
         alone = results[sinks[0].id]["value"] if len(sinks) == 1 else None
         return as_text(alone) if isinstance(alone, Mapping) and isinstance(alone.get("text"), str) else None
     try:
-        return synthesizer.format_map({name: as_text(result["value"]) for name, result in results.items()})
+        return synthesizer.format_map({name: _filled_in(result) for name, result in results.items()})
     except (LookupError, ValueError, AttributeError) as error:
         raise ConfigurationError(
             f"the synthesizer {synthesizer!r} does not fit the plan ({type(error).__name__}: {error}); "
@@ -145,5 +189,15 @@ def _messages(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> li
     ]
 
 
-def _why(result: SubtaskResult) -> str:
-    return f"{result.get('reason', result['status'])}: {result.get('detail', '')}".rstrip(": ")
+def _filled_in(result: SubtaskResult) -> str:
+    text = as_text(given_value(result))
+    return text if result["status"] == "accepted" else f"{text} (a substitute)"
+
+
+def _unmerged(failure: Failure | None, error: Exception) -> Failure:
+    """The failure, with why the results are not merged."""
+    why = f"{type(error).__name__}: {error}"[:1000]
+    said = f"the results are joined, as the synthesizer failed ({why})"
+    if failure is None:
+        return Failure(message=said, missing={}, subtasks={}, synthesizer=why)
+    return Failure(**{**failure, "message": f"{failure['message']}; {said}", "synthesizer": why})

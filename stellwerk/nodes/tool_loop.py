@@ -20,23 +20,25 @@ from langchain_core.messages import (
     message_to_dict,
     messages_from_dict,
 )
+from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from stellwerk.errors import TierError
 from stellwerk.nodes.brief import brief_of
-from stellwerk.nodes.generate import FINAL, as_draft, billed, no_draft, request_of
+from stellwerk.nodes.generate import FINAL, as_draft, billed, no_draft, request_of, unasked
 from stellwerk.nodes.prompts import worker_messages
-from stellwerk.nodes.state import ToolWorkerState
+from stellwerk.nodes.state import TimeLeft, ToolWorkerState
 from stellwerk.nodes.step import Ask, Step, Working
-from stellwerk.nodes.terms import waiting
+from stellwerk.nodes.terms import time_left, waiting
 from stellwerk.nodes.tools import (
     asks_for_tools,
     exchange,
+    known_of,
     plan_calls,
     send_calls,
     was_told,
 )
-from stellwerk.outcome import Call, Reason, ToolProblem
+from stellwerk.outcome import Call, PersonDecision, Reason, ToolProblem
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Reply
 from stellwerk.worker import Worker
@@ -44,29 +46,59 @@ from stellwerk.worker import Worker
 Asked = dict[str, dict[str, Any]]
 
 
-def tool_loop_step(worker: Worker, ladder: Ladder) -> Step:
-    """The first node of a worker with tools, to which the run comes back after each round of calls."""
+def tool_loop_step(worker: Worker, ladder: Ladder, *, forgets: bool = False) -> Step:
+    """The first node of a worker with tools, to which the run comes back after each round of calls.
+
+    With `forgets`, what people decided when the thread had another input is forgotten.
+    """
 
     def core(state: ToolWorkerState) -> Working:
-        brief = brief_of(state)
+        if _is_early(state):
+            return Command()
         tier = ladder.tier(state.get("tier") or ladder.smallest.name)
+        brief = brief_of(state, tier)
         calls, asked = _so_far(worker, state)
-        messages = [*worker_messages(worker, brief), *_conversation(calls, asked)]
-        request = request_of(worker, tier, brief, messages, waiting(state, tier, calls))
+        fresh = forgets and "again" not in state
+        try:
+            messages = [*worker_messages(worker, brief), *_conversation(calls, asked)]
+            terms = waiting(state, tier, calls, brief, worker.errors)
+            request = request_of(worker, tier, brief, messages, terms)
+        except GraphBubbleUp:
+            raise
+        except Exception as error:  # a worker's own code must not take the attempts before it along
+            update = {"tier": tier.name, "draft": unasked(error), "calls": calls}
+            return Command(update=update, goto="verify")
         is_open = state.get("again") != "answer" and _rounds(calls) < worker.max_tool_rounds
         if is_open:
             request = replace(request, schema=None, tools=worker.tool_schemas)
         try:
-            reply = yield from billed(worker, "generate", Ask(tier, request), calls, brief)
+            reply = yield from billed(
+                worker, "generate", Ask(tier, request), calls, brief, state.get("terms")
+            )
         except TierError as error:
             draft = no_draft(error)
         else:
             if is_open and not _is_final(worker, reply):
-                return _onwards(worker, tier.name, reply, calls, asked)
-            draft = as_draft(worker, reply)
+                people = [] if fresh else state.get("people") or []
+                left = time_left(state.get("terms"), calls, worker.errors)
+                command = _onwards(worker, tier.name, reply, calls, asked, people, brief.instruction, left)
+                if fresh:
+                    return Command(update={**(command.update or {}), "people": [None]}, goto=command.goto)
+                return command
+            draft = as_draft(worker, brief, reply)
         return Command(update={"tier": tier.name, "draft": draft, "calls": calls}, goto="verify")
 
     return Step("generate", core)
+
+
+def _is_early(state: ToolWorkerState) -> bool:
+    """Whether calls of the last reply are still under way: one that ends later comes here once more.
+
+    They take different numbers of steps where a person is asked of one, or what came of it is found out.
+    """
+    uses = state.get("uses") or {}
+    wanted = state.get("wanted", ()) if state.get("again") == "tools" else ()
+    return any(refused is None and str(number) not in uses for number, refused in enumerate(wanted))
 
 
 def _so_far(worker: Worker, state: ToolWorkerState) -> tuple[list[Call], Asked]:
@@ -98,7 +130,16 @@ def _conversation(calls: Sequence[Call], asked: Asked) -> list[BaseMessage]:
     return messages
 
 
-def _onwards(worker: Worker, tier: str, reply: Reply, calls: list[Call], asked: Asked) -> Command[Any]:
+def _onwards(
+    worker: Worker,
+    tier: str,
+    reply: Reply,
+    calls: list[Call],
+    asked: Asked,
+    people: Sequence[PersonDecision],
+    instruction: str,
+    left: TimeLeft | None,
+) -> Command[Any]:
     """Where a reply leads that is not the last word: to the tools, or to the answer under the schema."""
     asking, place = asks_for_tools(worker, reply.message), str(len(calls) - 1)
     if asking is None:
@@ -120,7 +161,8 @@ def _onwards(worker: Worker, tier: str, reply: Reply, calls: list[Call], asked: 
         "uses": None,
     }
     if made:
-        return Command(update=update, goto=send_calls(worker, made, native=native))
+        known = known_of(worker, made, calls, people, instruction)
+        return Command(update=update, goto=send_calls(worker, made, known, left, native=native))
     return Command(update={**update, "again": "tools"}, goto="generate")
 
 
@@ -148,6 +190,6 @@ def _is_final(worker: Worker, reply: Reply) -> bool:
         return False
     try:
         worker.output.model_validate(json.loads(reply.text))
-    except (ValueError, RecursionError):
+    except Exception:  # `verify` says what is wrong with it
         return False
     return True

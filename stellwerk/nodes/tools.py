@@ -8,13 +8,18 @@ from collections.abc import Generator, Iterable, Sequence
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 from langgraph.types import Send
 
-from stellwerk.nodes.state import ToolTask
+from stellwerk.nodes.call_args import call_name
+from stellwerk.nodes.decided import on_call
+from stellwerk.nodes.state import Known, TimeLeft, ToolTask
 from stellwerk.nodes.written_calls import written_calls
-from stellwerk.outcome import Call, ToolProblem, ToolUse
+from stellwerk.outcome import Call, PersonDecision, ToolProblem, ToolUse
 from stellwerk.worker import Worker
 
 MOST_AT_ONCE = 16  # tool calls in one reply; a reply that asks for more is a runaway
 _MOST_SAID_OF_ERROR = 1_000  # characters
+
+# What asking again does not change: it is not known, or a person does not want it.
+_SETTLED = {ToolProblem.OUTCOME, ToolProblem.REJECTED}
 
 NumberedCall = tuple[int, ToolCall]
 
@@ -30,15 +35,17 @@ def asks_for_tools(worker: Worker, message: AIMessage) -> AIMessage | None:
 def repeats(worker: Worker, call: ToolCall, calls: Iterable[Call]) -> bool:
     """Whether a call was made before in the attempt, and would only give the same again.
 
-    What failed may be tried once more, unless it had side effects that may still come. What was read before
-    a tool with side effects was called may be read again.
+    What failed may be tried once more, unless it is a write that may have been done. What was read before a
+    tool was called that declares side effects may be read again.
     """
     name, before = call["name"], 0
     for use in reversed([use for made in calls for use in made.get("tools", ())]):
-        if (use["name"], use["args"]) == (name, call["args"]):
+        if _is(use, call):
             if not use["failed"]:
                 return True
-            if name in worker.serial and use.get("problem") == ToolProblem.TIMEOUT:
+            if use.get("problem") in _SETTLED:
+                return True
+            if worker.effect_of(name).writes and use.get("problem") == ToolProblem.TIMEOUT:
                 return True
             before += 1
         if use["name"] in worker.serial and name not in worker.serial:
@@ -56,7 +63,8 @@ def plan_calls(
     worker: Worker, message: AIMessage, calls: Sequence[Call]
 ) -> tuple[list[ToolUse | None], list[NumberedCall]]:
     """What becomes of each call of a reply: why it is not made, or None; and the calls to make."""
-    known = {tool.name for tool in worker.tools}
+    known = {tool.name: tool for tool in worker.tools}
+    asked: set[str] = set()
     refused: list[ToolUse | None] = []
     made: list[NumberedCall] = []
     for number, (call, wrong) in enumerate(_calls(message, len(calls) - 1)):
@@ -73,33 +81,112 @@ def plan_calls(
         elif repeats(worker, call, calls):
             why = f"{name} was called with these arguments before, and its output stands above; use that"
             use = failed(call, why, ToolProblem.REPEATED)
+        elif worker.asks_before(name) and (same := call_name(known[name], call["args"])) in asked:
+            why = f"{name} was called with these arguments in the same reply; use what that gives"
+            use = failed(call, why, ToolProblem.REPEATED)
         else:
+            if worker.asks_before(name):
+                asked.add(same)
             made.append((number, call))
         refused.append(use)
     return refused, made
 
 
-def send_calls(worker: Worker, made: Sequence[NumberedCall], *, native: bool) -> list[Send]:
+def known_of(
+    worker: Worker,
+    made: Iterable[NumberedCall],
+    calls: Sequence[Call],
+    people: Sequence[PersonDecision],
+    instruction: str,
+) -> dict[str, Known]:
+    """What is known of the calls of a reply; only of those of which something is.
+
+    Args:
+        worker: says which tools write.
+        made: the calls.
+        calls: of the attempt so far.
+        people: what they decided in this subtask.
+        instruction: of the subtask.
+    """
+    found: dict[str, Known] = {}
+    tools = {tool.name: tool for tool in worker.tools} if people else {}
+    for number, call in made:
+        known, turn = Known(), _done(call, calls)
+        if worker.effect_of(call["name"]).writes and turn:
+            known["turn"] = turn
+        if people and (decisions := on_call(people, call_name(tools[call["name"]], call["args"]))):
+            # Made again on purpose, as the world has changed since: what was approved was the one before.
+            known["decisions"] = [each for each in decisions if not turn or each["kind"] != "approve_tool"]
+        if worker.asks_before(call["name"]):
+            known["instruction"] = instruction
+        if known:
+            found[str(number)] = known
+    return found
+
+
+def _done(call: ToolCall, calls: Iterable[Call]) -> int:
+    """How often a call was made before in the attempt, and gave something."""
+    return sum(_is(use, call) and not use["failed"] for made in calls for use in made.get("tools", ()))
+
+
+def _is(use: ToolUse, call: ToolCall) -> bool:
+    """Whether that is what came of the same call; a person may have changed its arguments."""
+    return (use["name"], use.get("asked", use["args"])) == (call["name"], call["args"])
+
+
+def send_calls(
+    worker: Worker,
+    made: Sequence[NumberedCall],
+    known: dict[str, Known],
+    left: TimeLeft | None = None,
+    *,
+    native: bool,
+) -> list[Send]:
     """The calls of a reply on their way to the tools: all at once, or one after the other.
 
     Args:
         worker: says which tools have side effects, and whether its model's calls may run side by side.
         made: the calls.
+        known: what is known of them.
+        left: the time that they have, if it is limited.
         native: whether the server had them parsed, and not this process.
     """
     together = native if worker.parallel_tools is None else worker.parallel_tools
     if together and not any(call["name"] in worker.serial for _, call in made):
-        return [_send(number, call, ()) for number, call in made]
-    return [_send(*made[0], made[1:])]
+        return [_send(number, call, (), known, left) for number, call in made]
+    return [_send(*made[0], made[1:], known, left)]
 
 
-def next_call(then: Sequence[tuple[int, ToolCall]]) -> Send | None:
-    """The next of calls that are made one after the other."""
-    return _send(*then[0], then[1:]) if then else None
+def next_call(task: ToolTask, seconds: float) -> Send | None:
+    """The next of calls that are made one after the other; this one took so many seconds."""
+    then = task["then"]
+    return _send(*then[0], then[1:], task.get("known", {}), _less(task, seconds)) if then else None
 
 
-def _send(number: int, call: ToolCall, then: Sequence[NumberedCall]) -> Send:
-    return Send("tools", ToolTask(call=call, number=number, then=list(then)))
+def same_call(task: ToolTask, known: Known, seconds: float) -> Send:
+    """The same call once more, in a step of its own, with more known of it."""
+    all_known = {**task.get("known", {}), str(task["number"]): known}
+    return _send(task["number"], task["call"], task["then"], all_known, _less(task, seconds))
+
+
+def _less(task: ToolTask, seconds: float) -> TimeLeft | None:
+    left = task.get("left")
+    return None if left is None else TimeLeft(seconds=left["seconds"] - seconds, of=left["of"])
+
+
+def _send(
+    number: int,
+    call: ToolCall,
+    then: Sequence[NumberedCall],
+    known: dict[str, Known],
+    left: TimeLeft | None,
+) -> Send:
+    task = ToolTask(call=call, number=number, then=list(then))
+    if known:
+        task["known"] = known
+    if left is not None:
+        task["left"] = left
+    return Send("tools", task)
 
 
 def exchange(message: AIMessage, used: Iterable[ToolUse]) -> list[BaseMessage]:
@@ -137,6 +224,14 @@ def as_output(call: ToolCall, message: ToolMessage, limit: int, seconds: float) 
     return use
 
 
+def given_output(call: ToolCall, output: str, limit: int) -> ToolUse:
+    """The record of a call whose output is not from the tool itself; `limit` characters of it are kept."""
+    use = _use(call, output[:limit], False, 0.0)
+    if len(output) > limit:
+        use["characters"] = len(output)
+    return use
+
+
 def _use(call: ToolCall, output: str, has_failed: bool, seconds: float) -> ToolUse:
     return ToolUse(
         id=call["id"] or "",
@@ -160,6 +255,9 @@ def _shown(use: ToolUse) -> ToolMessage:
             f"\n(cut off: the output has {characters:,} characters, and {len(use['output']):,} are shown; "
             "ask for less)"
         )
+    if (asked := use.get("asked")) is not None:
+        said = json.dumps(asked, ensure_ascii=False)
+        text += f"\n(a person changed the arguments of this call, which were {said}; do not ask for it again)"
     return ToolMessage(
         text, tool_call_id=use["id"], name=use["name"], status="error" if use["failed"] else "success"
     )

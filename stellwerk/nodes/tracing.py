@@ -7,26 +7,36 @@ import platform
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
-from langgraph.runtime import get_runtime
 
 from stellwerk.ledger import LedgerRecord
 from stellwerk.nodes.brief import brief_of
+from stellwerk.nodes.decided import instruction_of
 from stellwerk.nodes.prompts import worker_messages
-from stellwerk.nodes.state import OrchestratorState
+from stellwerk.nodes.state import OrchestratorState, all_results
 from stellwerk.nodes.tools import exchanges
-from stellwerk.outcome import Attempt, Call, DecisionRecord, Reason, SubtaskResult, Verdict
+from stellwerk.outcome import (
+    Attempt,
+    Call,
+    DecisionRecord,
+    Reason,
+    SubtaskResult,
+    Verdict,
+    answer_digest,
+    given_value,
+)
 from stellwerk.plan import Plan, Subtask
+from stellwerk.routing_context import RoutingContext, routing_context
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Tier
 from stellwerk.trace import AttemptTrace, Exchange, RunOutcome, RunTrace, TraceSink, trace_id
@@ -44,18 +54,14 @@ class Tracer:
         self._workers = workers
         self._ladder = ladder
         self._told: OrderedDict[str, set[str]] = OrderedDict()
-
-    def new_run_id(self) -> str:
-        """The id that the caller gave the run, or a new one."""
-        metadata = get_config().get("metadata") or {}
-        info = get_runtime().execution_info
-        given = metadata.get("run_id") or (info.run_id if info is not None else None)
-        return str(given or uuid4())
+        _versions()  # reads files, for which an event loop must not wait later
 
     def begin(self, state: OrchestratorState) -> Exchange:
         """A run begins, or goes on: what each of its subtasks is given a copy of."""
         self._run(state, "running")
-        return Exchange(run_id=_run_id(state), place=_place(get_config()))
+        # One place for all rounds of a run, as `end` tells of all of them.
+        place = state.get("run_place") if state.get("round") else None
+        return Exchange(run_id=_run_id(state), place=place or _place(get_config()))
 
     @contextmanager
     def following(self, state: OrchestratorState) -> Iterator[None]:
@@ -73,23 +79,32 @@ class Tracer:
 
         A process may be killed after an attempt was checkpointed and before its trace was written.
         """
-        with _unharmed():
+        with unharmed():
             told = self._told.pop(_run_id(state), set())
-            plan, thread_id = Plan.parse(state["final_plan"]), _thread_id(get_config())
-            for subtask in plan.subtasks:
-                result = state["results"][subtask.id]
+            thread_id, results = _thread_id(get_config()), all_results(state)
+            for subtask, position, size in _as_planned(state):
+                result = results[subtask.id]
+                place = (thread_id, _run_id(state), state.get("run_place", ""), subtask.id)
                 for number, attempt in enumerate(result["attempts"], 1):
-                    name = trace_id(thread_id, _run_id(state), state.get("run_place", ""), subtask.id, number)
-                    if name not in told:
-                        self._again(state, subtask, result, attempt, number, name)
+                    if attempt["verdict"].get("cached"):
+                        continue
+                    if (name := trace_id(*place, number)) not in told:
+                        brief = _restored(state, results, subtask, position, size)
+                        self._again(state, subtask, brief, result, number, attempt, name, trace_id(*place, 0))
         failure = state.get("failure")
         detail = failure["message"] if failure else None
         self._run(state, "failed" if failure else "ok", detail=detail, ledger=ledger)
 
     def attempt(self, worker: Worker, state: Mapping[str, Any], config: RunnableConfig) -> None:
-        """An attempt has ended; `state` is that of its subtask, or of a worker that runs alone."""
-        with _unharmed():
-            brief = _brief(state, config)
+        """An attempt has ended; `state` is that of its subtask, or of a worker that runs alone.
+
+        Nothing is learned of a tier from an answer that was kept.
+        """
+        if state["verdict"].get("cached"):
+            return
+        with unharmed():
+            tier = self._ladder.tier(state["tier"])
+            brief = _brief(state, tier, config)
             exchange = brief.exchange or Exchange(place=_place(config))
             messages, answer = exchange.take()
             if not messages:
@@ -98,16 +113,19 @@ class Tracer:
             if answer is None and (draft := state.get("draft")) is not None:
                 answer = draft["text"] or None
             number = len(state.get("attempts") or ()) + 1
-            subtask = state.get("subtask", {}).get("id", "")
-            name = trace_id(_thread_id(config), exchange.run_id, exchange.place, subtask, number)
+            subtask = _subtask(worker, brief, state)
+            place = (_thread_id(config), exchange.run_id, exchange.place, subtask.id)
+            name = trace_id(*place, number)
             self._attempt(
                 name,
                 worker=worker,
                 run_id=exchange.run_id,
                 thread_id=_thread_id(config),
-                subtask=subtask,
+                subtask=subtask.id,
+                context=_context(subtask, worker, brief),
+                episode=trace_id(*place, 0),
                 number=number,
-                tier=self._ladder.tier(state["tier"]),
+                tier=tier,
                 decision=state.get("decision"),
                 verdict=state["verdict"],
                 calls=state["calls"],
@@ -122,27 +140,33 @@ class Tracer:
         self,
         state: OrchestratorState,
         subtask: Subtask,
+        brief: Brief,
         result: SubtaskResult,
-        attempt: Attempt,
         number: int,
+        attempt: Attempt,
         name: str,
+        episode: str,
     ) -> None:
         worker = self._workers[result["worker"]]
-        inputs = {name: state["results"][name]["value"] for name in subtask.depends_on}
-        documents = state.get("documents", ())
-        brief = Brief(instruction=subtask.instruction, documents=documents, inputs=inputs)
+        tier = self._ladder.tier(attempt["tier"])
+        brief = replace(brief, rails=tier.rails)
+        value = result["value"] if attempt["verdict"]["accepted"] else None
+        if value is not None and attempt.get("answer", "") not in ("", answer_digest(value)):
+            value = None  # of several accepted answers, another one was served
         self._attempt(
             name,
             worker=worker,
             run_id=_run_id(state),
             thread_id=_thread_id(get_config()),
             subtask=subtask.id,
+            context=_context(subtask, worker, brief),
+            episode=episode,
             number=number,
-            tier=self._ladder.tier(attempt["tier"]),
+            tier=tier,
             decision=attempt["decision"],
             verdict=attempt["verdict"],
             calls=attempt["calls"],
-            value=result["value"] if attempt["verdict"]["accepted"] else None,
+            value=value,
             messages=_prompt(worker, brief, attempt["calls"]),
             answer=None,
         )
@@ -155,6 +179,8 @@ class Tracer:
         run_id: str,
         thread_id: str,
         subtask: str,
+        context: RoutingContext,
+        episode: str,
         number: int,
         tier: Tier,
         decision: DecisionRecord | None,
@@ -171,9 +197,9 @@ class Tracer:
                 thread_id=thread_id,
                 subtask=subtask,
                 worker=worker.name,
-                worker_version=worker.version,
+                worker_version=worker.version_on(tier.rails),
                 tier=tier.name,
-                model=_model_name(tier),
+                model=model_name(tier),
                 number=number,
                 decision=decision,
                 verdict=verdict,
@@ -182,8 +208,10 @@ class Tracer:
                 messages=messages,
                 answer=answer,
                 checks=_checks(worker, verdict),
-                usd=_usd(tier, calls),
+                usd=usd_of(tier, calls),
                 logprobs=next((call["logprobs"] for call in reversed(calls) if "logprobs" in call), None),
+                context=context,
+                episode=episode,
             )
         )
 
@@ -195,7 +223,7 @@ class Tracer:
         detail: str | None = None,
         ledger: LedgerRecord | None = None,
     ) -> None:
-        with _unharmed():
+        with unharmed():
             self._sink.run(
                 RunTrace(
                     run_id=_run_id(state),
@@ -216,10 +244,11 @@ class Tracer:
 
 
 @contextmanager
-def _unharmed() -> Iterator[None]:
+def unharmed() -> Iterator[None]:
+    """Whatever a sink does, the run goes on."""
     try:
         yield
-    except Exception:  # whatever a sink does, the run goes on
+    except Exception:
         _log.warning("a trace could not be made", exc_info=True)
 
 
@@ -236,14 +265,52 @@ def _place(config: RunnableConfig) -> str:
     return str((config.get("configurable") or {}).get("checkpoint_ns") or "")
 
 
-def _brief(state: Mapping[str, Any], config: RunnableConfig) -> Brief:
+def _brief(state: Mapping[str, Any], tier: Tier, config: RunnableConfig) -> Brief:
     # LangGraph does not set the config of a step for the edge behind it. Not `set_config_context`: what it
     # does for LangSmith besides takes 0.1 ms.
     token = var_child_runnable_config.set(config)
     try:
-        return brief_of(state)
+        return brief_of(state, tier)
     finally:
         var_child_runnable_config.reset(token)
+
+
+def _subtask(worker: Worker, brief: Brief, state: Mapping[str, Any]) -> Subtask:
+    """The subtask, or for a worker that runs alone what would have been one."""
+    given = state.get("subtask") or {"id": "", "worker": worker.name, "instruction": brief.instruction}
+    return Subtask.model_construct(**given)
+
+
+def _context(subtask: Subtask, worker: Worker, brief: Brief) -> RoutingContext:
+    # What the tools of this attempt gave was not there when it began.
+    return routing_context(subtask, worker, replace(brief, tools=()) if brief.tools else brief)
+
+
+def _as_planned(state: OrchestratorState) -> Iterator[tuple[Subtask, int, int]]:
+    """Each subtask, with its place in the plan that it was first in, and the size of that."""
+    seen: set[str] = set()
+    for plan in (*(each["plan"] for each in state.get("replaced") or ()), state["final_plan"]):
+        subtasks = Plan.parse(plan).in_order()
+        for position, subtask in enumerate(subtasks):
+            if subtask.id not in seen:
+                seen.add(subtask.id)
+                yield subtask, position, len(subtasks)
+
+
+def _restored(
+    state: OrchestratorState,
+    results: Mapping[str, SubtaskResult],
+    subtask: Subtask,
+    position: int,
+    size: int,
+) -> Brief:
+    return Brief(
+        instruction=instruction_of(subtask.instruction, results[subtask.id].get("people")),
+        documents=state.get("documents", ()),
+        inputs={name: given_value(results[name]) for name in subtask.depends_on},
+        position=position,
+        size=size,
+    )
 
 
 def _prompt(worker: Worker, brief: Brief, calls: Sequence[Call]) -> list[BaseMessage]:
@@ -261,13 +328,15 @@ def _checks(worker: Worker, verdict: Verdict) -> dict[str, bool]:
     return {}
 
 
-def _usd(tier: Tier, calls: Sequence[Call]) -> float | None:
+def usd_of(tier: Tier, calls: Sequence[Call]) -> float | None:
+    """What calls cost; None on a tier without a price."""
     if tier.price is None:
         return None
     return sum(tier.price.usd(call["usage"], call["seconds"]) for call in calls)
 
 
-def _model_name(tier: Tier) -> str:
+def model_name(tier: Tier) -> str:
+    """The name of a tier's model."""
     for attribute in ("model_name", "model", "model_id"):  # chat models do not agree on its name
         if isinstance(found := getattr(tier.model, attribute, None), str):
             return found

@@ -12,36 +12,60 @@ from langgraph.graph import END
 from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
 
+from stellwerk.errors import StellwerkError
 from stellwerk.flat_schema import UNKNOWN
 from stellwerk.nodes.brief import brief_of
 from stellwerk.nodes.failures import circle, echoes, is_refusal, refuses
+from stellwerk.nodes.given_value import is_unknown
+from stellwerk.nodes.observed import end_attempt
+from stellwerk.nodes.own_code import own_failure
+from stellwerk.nodes.people import ANSWER
+from stellwerk.nodes.results_cache import ResultsCache, is_used
 from stellwerk.nodes.salvage import salvaged
 from stellwerk.nodes.state import Draft, WorkerState
-from stellwerk.nodes.step import Asking, Step
+from stellwerk.nodes.step import Step, Working
 from stellwerk.nodes.tracing import Tracer
 from stellwerk.outcome import Reason, Verdict
 from stellwerk.rails import Rails
-from stellwerk.worker import Brief, Worker
+from stellwerk.tiers.ladder import Ladder
+from stellwerk.worker import Brief, Check, Worker
 
 MAX_ANSWER = 1_000_000  # characters; a longer answer is a runaway, and parsing it is work for nothing
-_REPAIRABLE = {Reason.NOT_JSON, Reason.SCHEMA, Reason.CHECK, Reason.EMPTY, Reason.ECHO}
+_REPAIRABLE = {Reason.NOT_JSON, Reason.SCHEMA, Reason.CHECK, Reason.EMPTY, Reason.ECHO, Reason.WORKER}
 
 
-def verify_step(worker: Worker, tracer: Tracer | None = None) -> Step:
-    """The node that accepts an answer, or says why not; `tracer` is for a worker that runs alone."""
+def verify_step(
+    worker: Worker,
+    ladder: Ladder,
+    tracer: Tracer | None = None,
+    cache: ResultsCache | None = None,
+    *,
+    alone: bool = False,
+) -> Step:
+    """The node that accepts an answer, or says why not; of a worker that runs alone, it ends the attempt."""
 
-    def core(state: WorkerState) -> Asking:
-        yield from ()  # a step is a generator, also when it asks nothing
-        brief = brief_of(state)
+    def core(state: WorkerState) -> Working:
+        tier = ladder.tier(state["tier"])
+        brief = brief_of(state, tier)
         if brief.exchange is not None and not brief.exchange.answer:
             brief.exchange.answer = state["draft"]["text"] or None  # a resumed run has it from its state only
         value, verdict = judge(worker, brief, state["draft"])
+        if state["draft"].get("cached"):
+            verdict["cached"] = True
+        elif verdict["accepted"] and is_used(cache, brief):
+            yield cache.keep(worker, tier, brief, state["draft"]["text"])
         repairs = sum(call["step"] == "repair" for call in state["calls"])
-        again = not verdict["accepted"] and verdict.get("reason") in _REPAIRABLE and repairs < worker.repairs
-        if tracer is not None and not again:
+        allowed = worker.repairs if worker.rails_for(brief).repair else 0
+        again = _is_mendable(verdict, state["draft"]) and repairs < allowed
+        if alone and not again:
             ended = {**state, "value": value, "verdict": verdict}
-            tracer.attempt(worker, ended, get_config())
-        return Command(update={"value": value, "verdict": verdict}, goto="repair" if again else END)
+            end_attempt(ended)
+            if tracer is not None:
+                tracer.attempt(worker, ended, get_config())
+        update = {"value": value, "verdict": verdict}
+        if alone and not again and is_unknown(worker, update):
+            return Command(update=update, goto=ANSWER)
+        return Command(update=update, goto="repair" if again else END)
 
     return Step("verify", core)
 
@@ -49,9 +73,13 @@ def verify_step(worker: Worker, tracer: Tracer | None = None) -> Step:
 def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
     """The value of a draft as JSON and the verdict on it; the value is None when it is rejected."""
     if draft["reason"]:
-        return _rejected(Reason(draft["reason"]), draft["detail"])
+        _, verdict = _rejected(Reason(draft["reason"]), draft["detail"])
+        if draft.get("passing"):
+            verdict["passing"] = True
+        return None, verdict
     text = draft["text"]
-    rails = worker.rails
+    brief = worker.on_its_rails(brief)
+    rails = brief.rails
     if draft["finish"] == "length":
         if rails.repetition and (turn := circle(text)):
             return _rejected(
@@ -86,20 +114,38 @@ def judge(worker: Worker, brief: Brief, draft: Draft) -> tuple[Any, Verdict]:
         if rails.unknown and first["type"] in ("literal_error", "enum") and first["input"] == UNKNOWN:
             return _rejected(Reason.UNKNOWN, f"{where}: the model does not know")
         return _rejected(Reason.SCHEMA, f"{where}: {first['msg']}")
+    except Exception as error:  # of a validator
+        return None, own_failure(error, worker.output.__name__)
     if rails.refusal and refuses(raw, f"{brief.source}\n{brief.instruction}"):
         return _rejected(Reason.REFUSAL, f"the model refused: {text[:200]!r}")
+    running: Check | None = None
     try:
         result: BaseModel = worker.finish(answer, brief) if worker.finish else answer
-        for check in worker.checks:
-            if problem := check(result, brief):
-                return _rejected(Reason.CHECK, f"{getattr(check, '__name__', 'check')}: {problem}")
+        for running in worker.checks:
+            if problem := running(result, brief):
+                return _rejected(Reason.CHECK, f"{_name(running)}: {problem}")
+        running = None
         value = result.model_dump(mode="json")
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # or no checkpoint can hold it
         return value, Verdict(accepted=True)
     except GraphBubbleUp:  # a check that asks a person
         raise
     except Exception as error:  # a worker's own code must not take its siblings down
-        return _rejected(Reason.CHECK, f"{type(error).__name__}: {error}")
+        if running is None and isinstance(
+            error, ValueError | StellwerkError
+        ):  # how `finish` refuses an answer
+            return _rejected(Reason.CHECK, f"{type(error).__name__}: {error}")
+        return None, own_failure(error, _name(running or worker.finish))
+
+
+def _is_mendable(verdict: Verdict, draft: Draft) -> bool:
+    """Whether a repair may help: not where no model answered, nor where time alone may."""
+    answered = draft["finish"] != "error" and not verdict.get("passing")
+    return verdict.get("reason") in _REPAIRABLE and answered
+
+
+def _name(code: object) -> str:
+    return getattr(code, "__name__", type(code).__name__)
 
 
 def _parsed(text: str, rails: Rails) -> Any:

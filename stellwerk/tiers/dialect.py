@@ -51,10 +51,10 @@ def phrased(request: Request, tier: Tier) -> tuple[list[BaseMessage], dict[str, 
     return messages, arguments
 
 
-def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+def response_format(schema: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
     """A schema in the form of the OpenAI chat API."""
     name = str(schema.get("title", "answer"))
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
 
 
 def said_last(messages: Sequence[BaseMessage], wish: str) -> list[BaseMessage]:

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field, replace
 
 from langchain_core.messages import AIMessage
 
-from stellwerk.errors import ContextOverflowError, TierError, TierTimeoutError, TierUnavailableError
+from stellwerk.errors import (
+    ContextOverflowError,
+    TierAccessError,
+    TierError,
+    TierTimeoutError,
+    TierUnavailableError,
+)
 from stellwerk.tiers.drive import Try, Wait, Way
 from stellwerk.tiers.failures import BrokenStreamError, Failure, Kind, failure_of
 from stellwerk.tiers.gate import Gate, Ticket
@@ -94,6 +100,7 @@ class Dispatch:
             TierUnavailableError: if there is no place or no server in time.
             TierTimeoutError: if no answer comes in time.
             ContextOverflowError: if a server finds the prompt too long.
+            TierAccessError: if a server refuses the key.
             TierError: if the servers fail, or refuse.
         """
         return _Call(self, order, tokens_of).way()
@@ -156,7 +163,7 @@ class _Call:
             try:
                 if (left := self._to_deadline(begun)) is not None and left <= 0:
                     raise self._too_late()
-                message = yield Try(lease.replica, _least(tier.timeout, left))
+                message = yield Try(lease.replica, shortest(tier.timeout, left))
                 assert message is not None
             except Exception as error:
                 if isinstance(error, TierError) and not isinstance(error, BrokenStreamError):
@@ -199,7 +206,7 @@ class _Call:
                 )
 
     def _is_end(self, failure: Failure, faults: int, timeouts: int, now: float) -> bool:
-        if failure.kind in (Kind.REFUSED, Kind.OVERFLOW) or not self._tier.max_retries:
+        if failure.kind in (Kind.REFUSED, Kind.DENIED, Kind.OVERFLOW) or not self._tier.max_retries:
             return True
         if (left := self._to_deadline(now)) is not None and left <= 0:
             return True
@@ -269,7 +276,11 @@ class _Call:
         return None if self._order.deadline is None else self._order.deadline - now
 
     def _said(self, replica: Replica, error: Exception, seconds: float) -> str:
-        said = f"{type(error).__name__}: {str(error) or f'timed out after {seconds:.1f} s'}"
+        name = type(error).__name__
+        is_late = isinstance(error, TimeoutError) or "Timeout" in name  # httpx has its own
+        said = (
+            f"{name}: {str(error) or (f'timed out after {seconds:.1f} s' if is_late else 'no reason given')}"
+        )
         has_spoken = getattr(error, "status_code", None) is not None  # the server; its client adds nothing
         for cause in (error.__cause__, error.__context__):
             if cause is not None and not has_spoken and str(cause) and str(cause) not in said:
@@ -283,17 +294,21 @@ class _Call:
         match failure.kind:
             case Kind.OVERFLOW:
                 return ContextOverflowError(text)
+            case Kind.DENIED:
+                return TierAccessError(f"{text}; check the tier's key, and what it may do")
             case Kind.TIMEOUT:
                 return TierTimeoutError(text)
             case Kind.BUSY | Kind.UNREACHED:
                 return TierUnavailableError(text)
             case _:
-                return TierError(text)
+                error = TierError(text)
+                error.passing = failure.kind in (Kind.BROKEN, Kind.SERVER)
+                return error
 
     def _too_late(self) -> TierError:
         return TierTimeoutError(
             f"tier {self._tier.name!r} gave no answer: the time allowed was over before it was asked; "
-            "raise the budget's seconds"
+            "raise the budget's seconds, or the worker's run_timeout"
         )
 
     def _unavailable(self, why: str) -> TierError:
@@ -301,10 +316,11 @@ class _Call:
         if left is not None and (left <= 0 or left < self._to_end_of_patience()):
             return TierTimeoutError(
                 f"tier {self._tier.name!r} had {why}; the time allowed was over, after "
-                f"{self._waited:.1f} s of waiting; raise the budget's seconds"
+                f"{self._waited:.1f} s of waiting; raise the budget's seconds, or the worker's run_timeout"
             )
         return TierUnavailableError(f"tier {self._tier.name!r} had {why}; waited {self._waited:.1f} s")
 
 
-def _least(*seconds: float | None) -> float | None:
+def shortest(*seconds: float | None) -> float | None:
+    """The shortest of some limits; None is none."""
     return min((each for each in seconds if each is not None), default=None)

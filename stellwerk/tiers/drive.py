@@ -36,6 +36,7 @@ class Try:
 
 _LATE = 0.1  # seconds
 
+Answer = TypeVar("Answer")
 Outcome = TypeVar("Outcome")
 Way = Generator[Wait | Try, AIMessage | None, Outcome]
 
@@ -50,12 +51,8 @@ def go(way: Way[Outcome], ask: Callable[[Replica, float | None], AIMessage]) -> 
                 match step:
                     case Try():
                         message = ask(step.replica, step.timeout)
-                    case Wait(None, seconds):
-                        time.sleep(seconds)
-                    case Wait(future, seconds):
-                        assert future is not None
-                        with suppress(FutureTimeoutError):
-                            future.result(seconds)
+                    case Wait():
+                        wait_for(step)
             except BaseException as error:  # Ctrl-C too: the place has to be given back
                 step = way.throw(error)
             else:
@@ -98,13 +95,9 @@ async def ago(way: Way[Outcome], ask: Callable[[Replica, float | None], Awaitabl
             try:
                 match step:
                     case Try():
-                        message = await _in_time(ask(step.replica, step.timeout), step.timeout)
-                    case Wait(None, seconds):
-                        await asyncio.sleep(seconds)
-                    case Wait(future, seconds):
-                        assert future is not None
-                        # Not `wait_for`: it cancels what it waits for, and a place may be granted just then.
-                        await asyncio.wait({asyncio.wrap_future(future)}, timeout=seconds)
+                        message = await in_time(ask(step.replica, step.timeout), step.timeout)
+                    case Wait():
+                        await await_for(step)
             except BaseException as error:
                 step = way.throw(error)
             else:
@@ -114,7 +107,25 @@ async def ago(way: Way[Outcome], ask: Callable[[Replica, float | None], Awaitabl
         return outcome
 
 
-async def _in_time(answer: Awaitable[AIMessage], seconds: float | None) -> AIMessage:
+def wait_for(step: Wait) -> None:
+    """Wait in this thread."""
+    if step.future is None:
+        time.sleep(step.seconds)
+    else:
+        with suppress(FutureTimeoutError):
+            step.future.result(step.seconds)
+
+
+async def await_for(step: Wait) -> None:
+    """Wait in this event loop."""
+    if step.future is None:
+        await asyncio.sleep(step.seconds)
+    else:
+        # Not `wait_for`: it cancels what it waits for, and a place may be granted just then.
+        await asyncio.wait({asyncio.wrap_future(step.future)}, timeout=step.seconds)
+
+
+async def in_time(answer: Awaitable[Answer], seconds: float | None) -> Answer:
     """The answer, if it comes in so many seconds; a client's own timeout starts anew with each byte.
 
     An event loop that is kept from running sees its timers and its answers late alike, and must not take the

@@ -80,6 +80,7 @@ def embedded_ladder(
             gate=gate,
             tokenizer=model.count_tokens,
             capabilities=replace(EMBEDDED, context_window=window),
+            rails=file.rails,
         )
         tiers.append(tier)
     return Ladder(tiers)

@@ -28,6 +28,8 @@ _BROKEN_OFF = {"APIConnectionError", "TransportError", "ConnectionError"}
 class BrokenStreamError(TierError):
     """A stream of a model came to no end, which clients take for one. It is its server's failure."""
 
+    passing = True
+
     def __init__(self, model: str) -> None:
         super().__init__(
             f"the stream of {model!r} broke off before its end: the server stopped, or something between "
@@ -44,6 +46,7 @@ class Kind(Enum):
     BROKEN = "broken"
     SERVER = "server"
     REFUSED = "refused"
+    DENIED = "denied"
     OVERFLOW = "overflow"
 
 
@@ -55,6 +58,7 @@ class Failure:
         kind: `BUSY`: has no room now. `TIMEOUT`: no answer in time. `UNREACHED`: no connection.
             `BROKEN`: the answer was cut off or makes no sense. `SERVER`: an error of the server's own.
             `REFUSED`: the request is at fault, and would be anywhere. `OVERFLOW`: so it is, by its length.
+            `DENIED`: so it is, by its key.
         pause: seconds that a busy server asked for; None if it did not say.
         text: the exception, for a person.
     """
@@ -82,6 +86,8 @@ def failure_of(error: Exception) -> Failure:
             return Failure(Kind.BUSY, text, retry_after(_headers(error), time.time()))
         if status == 408:
             return Failure(Kind.TIMEOUT, text)
+        if status in (401, 403):
+            return Failure(Kind.DENIED, text)
         return Failure(Kind.SERVER if status >= 500 else Kind.REFUSED, text)
     if names & _NOT_REACHED:
         return Failure(Kind.UNREACHED, text)

@@ -37,6 +37,7 @@ class Ladder(Sequence[Tier]):
                     f"{upper.name!r} ({upper.price.output}); put the cheapest first"
                 )
         self._tiers = tuple(tiers)
+        self._uncut = self.names
 
     @property
     def smallest(self) -> Tier:
@@ -65,6 +66,36 @@ class Ladder(Sequence[Tier]):
         near = get_close_matches(name, self.names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigurationError(f"there is no tier {name!r}; {hint}tiers: {', '.join(self.names)}")
+
+    def between(self, smallest: str | None, largest: str | None) -> Ladder:
+        """The ladder without the tiers below `smallest` and above `largest`; None for no such end.
+
+        Raises:
+            ConfigurationError: if there is no such tier, or none is left.
+        """
+        if smallest is None and largest is None:
+            return self
+        first = 0 if smallest is None else self.names.index(self.tier(smallest).name)
+        last = len(self) - 1 if largest is None else self.names.index(self.tier(largest).name)
+        if first > last:
+            raise ConfigurationError(
+                f"the smallest tier {smallest!r} stands above the largest, {largest!r}; "
+                f"tiers, smallest first: {', '.join(self.names)}"
+            )
+        cut = Ladder(self._tiers[first : last + 1])
+        cut._uncut = self._uncut
+        return cut
+
+    def nearest(self, name: str) -> Tier:
+        """The tier of that name, or, where that was cut off, the one that is nearest to it.
+
+        Raises:
+            ConfigurationError: naming the tiers that there are.
+        """
+        if name in self.names or name not in self._uncut:
+            return self.tier(name)
+        below = self._uncut.index(name) < self._uncut.index(self.smallest.name)
+        return self.smallest if below else self.largest
 
     def above(self, name: str) -> Tier | None:
         """The next dearer tier, or None at the top."""

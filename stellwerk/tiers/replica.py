@@ -113,7 +113,7 @@ class Replica:
                 self._pause(failure.pause, now)
                 if self.breaker is not None:
                     self.breaker.abandon(epoch)
-            case Kind.REFUSED | Kind.OVERFLOW:  # it works; it is the request that does not
+            case Kind.REFUSED | Kind.DENIED | Kind.OVERFLOW:  # it works; it is the request that does not
                 self.succeed(epoch, began, now)
             case _ if self.breaker is not None:
                 self.breaker.fail(epoch, began, now, weight=2 if failure.kind is Kind.TIMEOUT else 1)

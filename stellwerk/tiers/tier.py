@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from stellwerk.capabilities import Capabilities
 from stellwerk.errors import ConfigurationError, ContextOverflowError
 from stellwerk.outcome import Usage
+from stellwerk.rails import Rails
 from stellwerk.tiers.cut_off import cut_off_or_raise, without_cut_call
 from stellwerk.tiers.dialect import phrased, response_format
-from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order
-from stellwerk.tiers.drive import ago, given_up_after, go
+from stellwerk.tiers.dispatch import Answered, Dispatch, FailedTry, Order, shortest
+from stellwerk.tiers.drive import ago, given_up_after, go, in_time
 from stellwerk.tiers.gate import Gate
+from stellwerk.tiers.idle import aheard, heard
 from stellwerk.tiers.logprobs import summarise_logprobs
 from stellwerk.tiers.pool import Pool, prompt_key
 from stellwerk.tiers.rate import Rate
 from stellwerk.tiers.replica import Replica
+from stellwerk.tiers.streams import agone, gone
 
 # No tokenizer in use packs more text than this into a token on average, so a prompt refused by this
 # bound would not have fitted; what passes is counted exactly by the server.
@@ -30,6 +34,7 @@ MOST_CHARACTERS_PER_TOKEN = 8
 CHARACTERS_PER_TOKEN = 4  # of English text, for what a call is expected to take
 _ANSWER = 512  # tokens expected of an answer without a limit
 _BEGINNING = 4096  # characters of a prompt by which replicas are told apart
+_Limits = tuple[int | None, int | None, int | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +78,11 @@ class Request:
         flow: the run that the call belongs to; waiting calls are served in turn, run by run.
         patience: seconds to wait at a tier that lets nobody in; None for `max_wait`.
         deadline: `time.monotonic()` by which the answer has to be there; None for the tier's own timeout.
+        idle: seconds that may pass without a token, the first one included; None for no such limit. A model
+            that does not stream, or whose stream does not say what it took, has to reply within them.
+        strict: whether the schema goes to the server as a strict one, which some take only where every value
+            is required.
+        options: further arguments of the chat model, as its `invoke` takes them.
     """
 
     messages: Sequence[BaseMessage]
@@ -84,6 +94,9 @@ class Request:
     flow: str = ""
     patience: float | None = None
     deadline: float | None = None
+    idle: float | None = None
+    strict: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def expected_input(self) -> int:
@@ -105,11 +118,11 @@ class Request:
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments in the form of the OpenAI chat API."""
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Any] = dict(self.options)
         if self.max_tokens is not None:
             arguments["max_tokens"] = self.max_tokens
         if self.schema is not None:
-            arguments["response_format"] = response_format(self.schema)
+            arguments["response_format"] = response_format(self.schema, strict=self.strict)
         if self.tools:
             arguments["tools"] = list(self.tools)
             if self.tool_choice is not None:
@@ -161,9 +174,11 @@ class Tier:
         max_wait: seconds that any call waits so.
         max_retries: tries after the first, where the server was at fault.
         replicas: the servers, if there are several; `model` is that of the first.
-        gate: shared by tiers on the same hardware, in place of the limits.
+        gate: shared by tiers on the same hardware, in place of the limits. `dataclasses.replace` keeps it as
+            long as the limits stay the same.
         capabilities: what its server was seen to do, as `probe_ladder` fills in; None if nothing is known.
         tokenizer: counts the tokens of a text as the model does; without one a lower bound is taken.
+        rails: what its model needs to stay on the track, for workers without rails of their own.
 
     Raises:
         ConfigurationError: if the name is blank or a limit is below one.
@@ -184,7 +199,9 @@ class Tier:
     gate: Gate = field(default=None, repr=False)  # type: ignore[assignment]  # set below
     capabilities: Capabilities | None = field(default=None, repr=False)
     tokenizer: Callable[[str], int] | None = field(default=None, repr=False)
+    rails: Rails = field(default_factory=Rails, repr=False)
     pool: Pool = field(default=None, repr=False)  # type: ignore[assignment]  # set below
+    _limited: tuple[Gate, _Limits] | None = field(default=None, repr=False)
     _dispatch: Dispatch = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -200,13 +217,17 @@ class Tier:
                 raise ConfigurationError(
                     f"tier {self.name!r}: {limit} is {value}; it must be at least {least}"
                 )
-        if not self.gate:
+        limits = (self.max_concurrency, self.requests_per_minute, self.tokens_per_minute)
+        # With `dataclasses.replace`, the gate of the tier before comes along, and what its limits were.
+        of_before = self._limited is not None and self._limited[0] is self.gate
+        if not self.gate or (of_before and self._limited != (self.gate, limits)):
             try:
                 rate = Rate(self.requests_per_minute, self.tokens_per_minute)
             except ConfigurationError as error:
                 raise ConfigurationError(f"tier {self.name!r}: {error}") from None
             object.__setattr__(self, "gate", Gate(self.max_concurrency, rate))
-        # With `dataclasses.replace`, the pool of the tier before comes along.
+        object.__setattr__(self, "_limited", (self.gate, limits))
+        # So does the pool.
         if not self.pool or all(replica.model is not self.model for replica in self.pool.replicas):
             replicas = self.replicas
             if all(replica.model is not self.model for replica in replicas):
@@ -233,17 +254,24 @@ class Tier:
 
         Raises:
             ContextOverflowError: if the prompt cannot fit; nothing is ever cut.
+            TierAccessError: if the server refuses the key.
             TierUnavailableError: if the tier has no place or no server for the call in time.
             TierTimeoutError: if no answer comes in time.
             TierError: if the tier does not answer.
         """
         self._check_fit(request)
         messages, arguments = phrased(request, self)
+        listens = request.idle if self._streams else None
 
         def ask(replica: Replica, seconds: float | None) -> AIMessage:
+            if listens is None:
+                seconds = shortest(seconds, request.idle)
             options = replica.options(seconds) if seconds is not None else {}
             asked = partial(replica.model.invoke, messages, **arguments, **options)
             try:
+                if listens is not None:
+                    opened = partial(replica.model.stream, messages, **arguments, **options)
+                    return heard(opened, listens, seconds)
                 return asked() if options or seconds is None else given_up_after(seconds, asked)
             except Exception as error:
                 return cut_off_or_raise(error)
@@ -260,12 +288,53 @@ class Tier:
             # The limit itself is kept outside, where it is known whether the event loop was late.
             options = replica.options(2 * seconds) if seconds is not None else {}
             try:
-                return await replica.model.ainvoke(messages, **arguments, **options)
+                if request.idle is not None and self._streams:
+                    return await aheard(replica.model.astream(messages, **arguments, **options), request.idle)
+                return await in_time(replica.model.ainvoke(messages, **arguments, **options), request.idle)
             except Exception as error:
                 return cut_off_or_raise(error)
 
         way = self._dispatch.way(self._order(request), _tokens)
         return _reply(await ago(way, ask))
+
+    def stream(self, request: Request) -> Iterator[AIMessageChunk | Reply]:
+        """The answer in chunks as they come, and at the end the reply as a whole.
+
+        The call holds its place until the last chunk is taken, or the iterator is closed. A model in this
+        process is given up between two chunks only.
+
+        Raises:
+            TierError: as `call`; also where a stream breaks off after its first chunk, as the tier may not
+                begin again then.
+        """
+        self._check_fit(request)
+        messages, arguments = phrased(request, self)
+
+        def open_stream(replica: Replica, seconds: float | None) -> Iterator[AIMessage]:
+            options = replica.options(seconds) if seconds is not None else {}
+            return replica.model.stream(messages, **arguments, **options)
+
+        way = self._dispatch.way(self._order(request), _tokens)
+        yield _reply((yield from gone(way, open_stream)))
+
+    async def astream(self, request: Request) -> AsyncIterator[AIMessageChunk | Reply]:
+        """The answer in chunks as they come, and at the end the reply; as `stream`."""
+        self._check_fit(request)
+        messages, arguments = phrased(request, self)
+
+        def open_stream(replica: Replica, seconds: float | None) -> AsyncIterator[AIMessage]:
+            options = replica.options(2 * seconds) if seconds is not None else {}
+            return replica.model.astream(messages, **arguments, **options)
+
+        way = self._dispatch.way(self._order(request), _tokens)
+        async with aclosing(agone(way, open_stream)) as stream:
+            async for each in stream:
+                yield each if isinstance(each, AIMessageChunk) else _reply(each)
+
+    @property
+    def _streams(self) -> bool:
+        # A stream that does not say what it took would be billed as nothing.
+        return not (self.capabilities and self.capabilities.stream_usage is False)
 
     def _order(self, request: Request) -> Order:
         tokens = 0

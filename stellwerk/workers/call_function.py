@@ -18,6 +18,7 @@ from stellwerk.workers.create import create_worker
 from stellwerk.workers.follows_schema import breach
 from stellwerk.workers.grounded_arguments import argument_schema
 from stellwerk.workers.likely_function import likely_function
+from stellwerk.workers.mended_arguments import with_fractions, without_repeats
 from stellwerk.workers.signature import signature
 
 _RULES = """\
@@ -101,13 +102,13 @@ def call_function_worker(
         functions: in the form of the OpenAI chat API, as LangChain tools, or as functions with types and a
             docstring.
         name: of the worker.
-        rails: what keeps the model on the track; `ground`, `omit`, `settle` and `solved` are this worker's.
+        rails: what keeps the model on the track, on every tier; if None, what each tier needs. `ground`,
+            `omit`, `settle`, `solved` and `shares` are this worker's.
         max_tokens: of a call.
 
     Raises:
         ConfigurationError: if there is no function, or two have one name.
     """
-    rails = rails or Rails()
     known: dict[str, dict[str, Any]] = {}
     for function in functions:
         one = _as_function(function)
@@ -118,16 +119,17 @@ def call_function_worker(
         raise ConfigurationError(f"worker {name!r} has no function to call; give at least one")
 
     def narrow(_: Schema, brief: Brief) -> Schema:
+        on = brief.rails
         offered: list[dict[str, Any]] = list(known.values())
-        if rails.settle and (likely := likely_function(offered, brief.instruction)):
+        if on.settle and (likely := likely_function(offered, brief.instruction)):
             offered = [dict(likely)]
-        if rails.unknown:
+        if on.unknown:
             offered = [{**one, "parameters": with_unknown(one["parameters"])} for one in offered]
-        grounded = rails.ground or rails.omit or rails.settle
+        grounded = on.ground or on.omit or on.settle
         calls = [
             _call_schema(
                 function,
-                argument_schema(function, brief.instruction, rails) if grounded else function["parameters"],
+                argument_schema(function, brief.instruction, on) if grounded else function["parameters"],
             )
             for function in offered
         ]
@@ -140,20 +142,28 @@ def call_function_worker(
             "additionalProperties": False,
         }
 
+    def finish(call: FunctionCall, brief: Brief) -> FunctionCall:
+        arguments = without_repeats(call.arguments)
+        if brief.rails.shares and call.function in known:
+            arguments = with_fractions(arguments, known[call.function], brief.instruction)
+        return FunctionCall(function=call.function, arguments=arguments)
+
     def arguments_follow_the_schema(call: FunctionCall, brief: Brief) -> str | None:
         if call.function not in known:
             return f"there is no function {call.function!r}; there are {', '.join(known)}"
         return breach(call.arguments, known[call.function]["parameters"])
 
-    solved = _solved(several=len(known) > 1) if rails.solved else []
-    parts = [_RULES, *solved, *(signature(function) for function in known.values())]
+    def prompt(on: Rails) -> str:
+        solved = _solved(several=len(known) > 1) if on.solved else []
+        return "\n\n".join([_RULES, *solved, *(signature(function) for function in known.values())])
+
     return create_worker(
         name,
         description=f"fill in a call of one of the functions {', '.join(known)}",
         output=FunctionCall,
-        prompt="\n\n".join(parts),
+        prompt=prompt,
         checks=(arguments_follow_the_schema,),
-        finish=_without_repeats,
+        finish=finish,
         narrow=narrow,
         max_tokens=max_tokens,
         rails=rails,
@@ -186,16 +196,3 @@ def _solved(*, several: bool) -> list[str]:
         shown = "\n\n".join(functions) if several else own
         cases.append(f"{shown}\n\nJob: {job}\nAnswer: {json.dumps({'call': call} if several else call)}")
     return cases
-
-
-def _without_repeats(call: FunctionCall, brief: Brief) -> FunctionCall:
-    """A list of words says each once: a small model that cannot end a list repeats its last words."""
-    arguments = {
-        name: list(dict.fromkeys(value)) if _is_words(value) else value
-        for name, value in call.arguments.items()
-    }
-    return FunctionCall(function=call.function, arguments=arguments)
-
-
-def _is_words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.worker import Example, Worker
@@ -40,7 +40,9 @@ def classify_worker(
                 f"worker {name!r}: example {text[:60]!r} has the unknown label {label!r}"
             )
     field: Any = (Literal[tuple(meanings)], ...)
-    output: type[BaseModel] = create_model("Label", label=field)
+    # Else the grammar lets a small model go on after the label, and invent a description for it.
+    closed = ConfigDict(extra="forbid")
+    output: type[BaseModel] = create_model("Label", __config__=closed, label=field)
     listed = "\n".join(
         f"- {label}: {meaning}" if meaning else f"- {label}" for label, meaning in meanings.items()
     )

@@ -16,11 +16,14 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
-def breach(value: Any, schema: Mapping[str, Any], where: str = "arguments") -> str | None:
+def breach(value: Any, schema: Mapping[str, Any] | bool, where: str = "arguments") -> str | None:
     """What is wrong with a value, in a sentence; None if nothing is.
 
     Knows `type`, `enum`, `anyOf`, `properties`, `required`, `additionalProperties` as a flag, and `items`.
+    A schema that is a flag takes anything, or nothing.
     """
+    if isinstance(schema, bool):
+        return None if schema else f"{where} must not be there"
     if "enum" in schema:
         if any(value == member and type(value) is type(member) for member in schema["enum"]):
             return None

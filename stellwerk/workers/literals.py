@@ -68,6 +68,16 @@ def placed_numbers(text: str) -> list[tuple[int, Number]]:
     return found
 
 
+def percentages(text: str) -> frozenset[Number]:
+    """The figures that a text gives as a percentage and in no other way: 5 in 'at 5% for 10 years'."""
+    shares, others = set[Number](), set[Number]()
+    for match in _NUMBER.finditer(text):
+        if match["figure"]:
+            value = _plain(float(match["figure"].replace(",", "")))
+            (shares if match["share"] else others).add(-value if match["sign"] else value)
+    return frozenset(shares - others)
+
+
 def number_lists(text: str) -> list[list[Number]]:
     """The lists of figures that a text writes out, such as '3, 5 and 8'; shares as parts of one, too."""
     found: list[list[Number]] = []

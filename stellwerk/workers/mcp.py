@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from langchain_core.tools import BaseTool, StructuredTool
 
+from stellwerk.deadline import current_deadline
 from stellwerk.errors import ConfigurationError, MissingExtraError
 from stellwerk.workers.mcp_server import McpServer
 from stellwerk.workers.mcp_session import McpConnectionError, McpSession
@@ -25,6 +26,7 @@ T = TypeVar("T")
 
 _UNUSABLE = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
+_GRACE = 0.1  # seconds; whoever set the deadline is to be the first to give up
 
 
 def mcp_tools(
@@ -46,7 +48,8 @@ def mcp_tools(
         session: one session with each server for the whole block, or a new one for each call, which starts a
             process each time.
         start_timeout: seconds that a server has to answer at first.
-        call_timeout: seconds for a call, whatever the worker's `tool_timeout` is.
+        call_timeout: seconds for a call, whatever the worker's `tool_timeout` is. A call that is given up
+            sooner is ended then.
 
     Raises:
         ConfigurationError: if a declaration is wrong; on entering the block, if a server cannot be reached.
@@ -154,7 +157,11 @@ class McpTools:
         calling: Any = tool.coroutine
 
         def call(**arguments: Any) -> Any:
-            return self._submit(tool.name, calling, arguments).result()
+            ends, made = current_deadline(), self._submit(tool.name, calling, arguments)
+            try:
+                return made.result(None if ends is None else ends.left + _GRACE)
+            finally:
+                made.cancel()  # whoever made the call has given it up
 
         async def acall(**arguments: Any) -> Any:
             return await asyncio.wrap_future(self._submit(tool.name, calling, arguments))

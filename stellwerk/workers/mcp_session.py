@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
+from stellwerk.errors import OutcomeUnknownError
 from stellwerk.workers.mcp_http import watch
 from stellwerk.workers.mcp_server import McpServer
 
@@ -24,6 +25,10 @@ _WENT_AWAY = "went away while {}; what it was doing may have been done"
 
 class McpConnectionError(ConnectionError):
     """A server did not start, went away, or did not answer in time."""
+
+
+class McpInterruptedError(McpConnectionError, OutcomeUnknownError):
+    """A server went away, or fell silent, in the middle of a call, which may have been made."""
 
 
 class McpSession:
@@ -66,7 +71,8 @@ class McpSession:
         """Call a tool, once: a call that broke off may have been made.
 
         Raises:
-            McpConnectionError: if the server cannot be reached, goes away, or does not answer in time.
+            McpInterruptedError: if the server goes away, or does not answer in time.
+            McpConnectionError: if it cannot be reached.
         """
         from mcp.types import TextContent
 
@@ -154,10 +160,13 @@ class McpSession:
                 with suppress(BaseException):
                     await answer
         opened.gone = True
-        raise self._lost(why)
+        raise McpInterruptedError(self._said(why))
 
     def _lost(self, why: str) -> McpConnectionError:
-        return McpConnectionError(self._server.masked(f"MCP server {self._server.name!r} {why}"))
+        return McpConnectionError(self._said(why))
+
+    def _said(self, why: str) -> str:
+        return self._server.masked(f"MCP server {self._server.name!r} {why}")
 
 
 class _Open:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from langchain_core.tools import BaseTool, InjectedToolCallId
@@ -11,6 +11,7 @@ from langchain_core.tools import tool as make_tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
+from stellwerk.effects import DECLARED, Effect
 from stellwerk.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what OpenAI's chat API takes
@@ -63,23 +64,74 @@ def _as_tool(worker: str, one: BaseTool | Callable[..., Any]) -> BaseTool:
     return tool
 
 
-def side_effects(worker: str, declared: Collection[str], tools: Iterable[BaseTool]) -> frozenset[str]:
-    """Names of the tools that have side effects: those declared, and those whose MCP server says so.
+def declared_effects(
+    worker: str, effects: Mapping[str, str], serial: Collection[str], tools: Iterable[BaseTool]
+) -> dict[str, Effect]:
+    """What the tools declare: the worker's own word first, then that of the tool, then that of its server.
+
+    Raises:
+        ConfigurationError: if a name is that of no tool, or a declaration is none.
+    """
+    tools = list(tools)
+    for argument, names in (("serial", serial), ("effects", effects)):
+        _check_named(worker, argument, names, tools)
+    found: dict[str, Effect] = {}
+    for tool in tools:
+        own = _declared(tool)
+        said = effects.get(tool.name, own)
+        if tool.name in serial and (said is None or said == "read"):
+            if tool.name in effects:
+                raise ConfigurationError(
+                    f"worker {worker!r}: serial says that {tool.name!r} has side effects, and effects says "
+                    "'read'; leave one of them out"
+                )
+            said = "write"
+        if said is None:
+            continue
+        try:
+            found[tool.name] = _with_own(said, own)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"worker {worker!r}: tool {tool.name!r}: {error}") from None
+    return found
+
+
+def _with_own(said: str, own: str | None) -> Effect:
+    """The effect that somebody named in a word, with the rest of what the tool itself declares."""
+    if isinstance(said, Effect) or not isinstance(own, Effect):
+        return Effect.of(said)
+    key, reconcile = (own.idempotency_key, own.reconcile) if said == own == "write" else (None, None)
+    return Effect(said, idempotency_key=key, reconcile=reconcile, approve=own.approve)
+
+
+def approved_tools(worker: str, names: Collection[str], tools: Iterable[BaseTool]) -> frozenset[str]:
+    """Names of tools before whose calls a person is asked, checked.
 
     Raises:
         ConfigurationError: if a name is that of no tool.
     """
-    tools = list(tools)
+    _check_named(worker, "approve", names, tools)
+    return frozenset(names)
+
+
+def _check_named(worker: str, argument: str, names: Collection[str], tools: Iterable[BaseTool]) -> None:
     there = [tool.name for tool in tools]
-    wrong = [declared] if isinstance(declared, str) else sorted(set(declared) - set(there))
+    wrong = [names] if isinstance(names, str) else sorted(set(names) - set(there))
     if wrong:
         raise ConfigurationError(
-            f"worker {worker!r}: serial names {wrong[0]!r}; give a list of names of its tools: "
+            f"worker {worker!r}: {argument} names {wrong[0]!r}; give a list of names of its tools: "
             f"{', '.join(there) or 'it has none'}"
         )
-    # What a server says of itself is not to be trusted, but to believe this only makes calls slower.
-    said = {tool.name for tool in tools if (tool.metadata or {}).get("readOnlyHint") is False}
-    return frozenset({*declared, *said})
+
+
+def _declared(tool: BaseTool) -> str | None:
+    metadata = tool.metadata or {}
+    if (said := metadata.get(DECLARED)) is not None:
+        return str(said) if not isinstance(said, str) else said
+    for code in (getattr(tool, "func", None), getattr(tool, "coroutine", None)):
+        if isinstance(said := getattr(code, DECLARED, None), str):
+            return said
+    # What an MCP server says of its tools.
+    return {True: "read", False: "write"}.get(metadata.get("readOnlyHint"))  # type: ignore[arg-type]  # a server may send anything
 
 
 def _injected(tool: BaseTool, schema: dict[str, Any]) -> list[str]:

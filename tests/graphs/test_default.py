@@ -118,16 +118,20 @@ def test_the_default_orchestrator_runs_on_configured_tiers() -> None:
     }  # fmt: skip
 
 
-def test_langgraph_json_names_factories_that_are_there() -> None:
-    from stellwerk.graphs import studio
+def test_langgraph_json_names_what_is_there() -> None:
+    from stellwerk.graphs import studio, studio_storage
 
     root = Path(__file__).parents[2]
-    graphs = json.loads((root / "langgraph.json").read_text())["graphs"]
+    declared = json.loads((root / "langgraph.json").read_text())
+    graphs = declared["graphs"]
     workers = {worker.name for worker in default_workers()}
     assert set(graphs) == {"orchestrator", *workers}
     for name, graph in graphs.items():
-        path, _, factory = graph["path"].partition(":")
+        path, _, variable = graph["path"].partition(":")
         assert (root / path).samefile(studio.__file__)
-        compiled = getattr(studio, factory)()
+        compiled = getattr(studio, variable)
         assert compiled.get_name() == name
         assert not compiled.checkpointer  # the server brings its own and refuses any other
+    for kept in ("checkpointer", "store"):
+        assert declared[kept]["path"] == f"{studio_storage.__name__}.{kept}"
+        assert hasattr(studio_storage, kept)

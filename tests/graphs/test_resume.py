@@ -14,20 +14,25 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from stellwerk.effects import Effect, EffectJournal, InMemoryEffectJournal
 from stellwerk.errors import StellwerkError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.nodes.synthesize import Synthesizer
 from stellwerk.plan import Plan
-from tests.fakes import WAIT, Crash, Scripted, ladder, made, make, mark_of, plan, values, worker
+from tests.fakes import WAIT, Crash, Scripted, ladder, made, make, mark_of, plan, run, values, wants, worker
+from tests.persistence.killed_graphs import World, told
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
@@ -62,7 +67,7 @@ class Director:
 
     def __init__(self, order: Sequence[str], point: int, kill: Callable[[], object] | None = None) -> None:
         self._turns: dict[str, Future[None]] = {name: Future() for name in order}
-        self._order = list(order)
+        self.order = list(order)
         self._kill = kill
         self._victim = order[point] if point < len(order) else ""
         self._turns[order[0]].set_result(None)
@@ -70,9 +75,9 @@ class Director:
 
     def stored(self, name: str) -> None:
         """A subtask's result has been written to the checkpoint."""
-        after = self._order.index(name) + 1
-        if after < len(self._order) and not self._turns[self._order[after]].done():
-            self._turns[self._order[after]].set_result(None)
+        after = self.order.index(name) + 1
+        if after < len(self.order) and not self._turns[self.order[after]].done():
+            self._turns[self.order[after]].set_result(None)
 
     def _before(self, messages: Sequence[BaseMessage]) -> None:
         self._turns[mark_of(messages)].result(WAIT)
@@ -182,6 +187,92 @@ def test_a_killed_run_resumes_with_every_result_where_it_belongs(
         assert again.jobs == Counter(order[point:]), f"killed at {point}"
         assert output["failure"] is None
         assert output["ledger"]["accepted"] == {"small": len(order)}
+
+
+def send_first(messages: Sequence[BaseMessage]) -> Any:
+    """A subtask that writes before it answers."""
+    if any(isinstance(message, ToolMessage) for message in messages):
+        return make(messages)
+    return wants(("send", {"what": mark_of(messages)}))
+
+
+class WritingDirector(Director):
+    """As `Director`, of subtasks that write as soon as they can, and answer in order.
+
+    The victim dies before its answer, or in the tool, when the write is made and not written down.
+    """
+
+    def __init__(self, order: Sequence[str], point: int, world: World, *, in_tool: bool) -> None:
+        super().__init__(order, point)
+        self.model = Scripted(reply=send_first, before=self._before, abefore=self._abefore)
+        self.world = world
+        self._in_tool = in_tool
+
+    def tool(self) -> BaseTool:
+        def send(what: str) -> str:
+            """Send something."""
+            if self._dies_writing(what):
+                self._turns[what].result(WAIT)
+            return self._sent(what)
+
+        async def asend(what: str) -> str:
+            if self._dies_writing(what):
+                await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._turns[what])), WAIT)
+            return self._sent(what)
+
+        return StructuredTool.from_function(send, asend)
+
+    def _dies_writing(self, what: str) -> bool:
+        return self._in_tool and what == self._victim
+
+    def _sent(self, what: str) -> str:
+        self.world.append(what)
+        if self._dies_writing(what):
+            self._strike(what)
+        return f"sent {what}"
+
+    def _before(self, messages: Sequence[BaseMessage]) -> None:
+        if isinstance(messages[-1], ToolMessage):
+            super()._before(messages)
+
+    async def _abefore(self, messages: Sequence[BaseMessage]) -> None:
+        if isinstance(messages[-1], ToolMessage):
+            await super()._abefore(messages)
+
+
+def writing(
+    director: WritingDirector, *, effects: EffectJournal, declared: dict[str, Effect], saver: Any
+) -> Any:
+    sender = worker(tools=[director.tool()], effects=declared)
+    made = create_orchestrator([sender], ladder(director.model), synthesizer="join", effects=effects)
+    return made.compile(checkpointer=saver)
+
+
+@pytest.mark.parametrize(("needs", "order"), [each for each in EVERY_ORDER if each.values[0] is not LATE])
+def test_in_whatever_order_subtasks_end_each_write_is_made_once(
+    needs: dict[str, str], order: tuple[str, ...], sync: bool, tmp_path: Path
+) -> None:
+    for point in range(len(order)):
+        in_tool = point % 2 == sync  # the other half are those of the other way to run
+        world, journal = World(tmp_path / f"{point}.world"), InMemoryEffectJournal()
+        dying = WritingDirector(order, point, world, in_tool=in_tool)
+        reviving = WritingDirector(order, len(order), world, in_tool=False)
+        reviving.model = Scripted(reply=send_first)
+
+        def log(line: str, dying: WritingDirector = dying) -> None:
+            if (name := line.removeprefix("stored ")) in dying.order:
+                dying.stored(name)
+
+        saver, declared = told(InMemorySaver, log)(), {"send": Effect("write", reconcile=world.find)}
+
+        graph = partial(writing, effects=journal, declared=declared, saver=saver)
+
+        with pytest.raises(Crash):
+            run(graph(dying), given(needs), THREAD, sync=sync, durability="sync")
+        output = run(graph(reviving), None, THREAD, sync=sync, durability="sync")
+        assert values(output) == right(needs), f"killed at {point}"
+        assert world.lines == Counter(order), f"killed at {point}"
+        assert set(reviving.model.jobs) == set(order[point:]), f"killed at {point}"
 
 
 @pytest.mark.parametrize("name", PLANS)

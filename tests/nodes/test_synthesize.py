@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 
-from stellwerk.errors import ConfigurationError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.nodes.synthesize import Synthesizer, as_text
 from stellwerk.outcome import SubtaskResult
 from stellwerk.plan import Plan
 from stellwerk.tiers.tier import Price, Tier
 from tests.fakes import Scripted, always, broken, job, ladder, make, mark_of, not_asked, plan, run, worker
+
+JOINED = f"{job('a')}\nmade:a of nothing\n\n{job('b')}\nmade:b of nothing"
 
 
 def merge(
@@ -80,8 +81,35 @@ def test_a_template_names_subtasks(sync: bool) -> None:
 def test_a_template_that_does_not_fit_the_plan_says_which_subtasks_there_are(
     template: str, sync: bool
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"does not fit the plan .*its subtasks: a, b"):
-        merge(template, Scripted(reply=not_asked), {"a": "", "b": ""}, sync=sync)
+    output = merge(template, Scripted(reply=not_asked), {"a": "", "b": ""}, sync=sync)
+    assert "does not fit the plan" in output["failure"]["synthesizer"]
+    assert output["failure"]["message"].endswith("its subtasks: a, b)")
+    assert output["answer"] == JOINED
+
+
+def raises(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> str:
+    return str(results["z"])
+
+
+def gives_none(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (raises, "KeyError: 'z'"),
+        (gives_none, "ConfigurationError: the synthesizer gave something of type NoneType"),
+    ],
+)
+def test_a_function_that_fails_loses_no_result(function: Synthesizer, why: str, sync: bool) -> None:
+    output = merge(function, Scripted(reply=not_asked), {"a": "", "b": ""}, sync=sync)
+    assert (output["answer"], output["messages"][-1].text) == (JOINED, JOINED)
+    assert output["failure"]["synthesizer"].startswith(why)
+    assert output["failure"]["missing"] == {}
+    failed = merge(function, Scripted(reply=not_asked), {"a": "", "b": ""}, sync=sync, fail="a")["failure"]
+    assert (list(failed["missing"]), failed["subtasks"]["a"]["attempts"]) == (["a"], 1)
+    assert failed["message"].startswith("1 of 2 subtasks done; missing: a; the results are joined, as ")
 
 
 def test_a_function_gets_the_task_the_plan_and_the_results(sync: bool) -> None:

@@ -117,7 +117,7 @@ def test_an_exhausted_tier_is_left_for_the_next_one_up(sync: bool) -> None:
     assert above["tier"] == "large"
 
 
-@pytest.mark.parametrize("budget", [Budget(attempts=1), Budget(usd=0.0001)], ids=["attempts", "money"])
+@pytest.mark.parametrize("budget", [Budget(attempts=1), Budget(usd=0.002)], ids=["attempts", "money"])
 def test_where_the_budget_allows_no_other_tier_an_exhausted_one_is_waited_for(
     sync: bool, budget: Budget
 ) -> None:
@@ -164,7 +164,8 @@ def test_nothing_is_waited_for_for_ever(sync: bool) -> None:
 
 def test_a_rejected_answer_is_not_taken_up_where_that_costs_more_than_allowed(sync: bool) -> None:
     bad = always(json.dumps({"text": ""}))
-    found = result([tier("small", bad), tier("large", not_asked)], sync=sync, budget=Budget(usd=0.0001))
+    tiers = [tier("small", bad), tier("large", not_asked)]
+    found = result(tiers, sync=sync, budget=Budget(usd=0.0002), worker={"max_tokens": 16})
     assert (found["status"], found.get("reason"), len(found["attempts"])) == ("failed", "schema", 1)
     found = result([tier("small", bad), tier("large")], sync=sync, budget=Budget(usd=1.0))
     assert found["status"] == "accepted"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stellwerk.graphs import create_worker_graph
 from stellwerk.worker import Brief, Worker
@@ -116,8 +116,17 @@ def test_a_check_that_raises_rejects_the_answer(sync: bool) -> None:
         return str(brief.documents[7])
 
     reason, detail = reject(worker(checks=[careless]), GOOD, sync=sync)
-    assert reason == "check"
-    assert "IndexError" in detail
+    assert (reason, detail) == ("worker", "careless raised IndexError: list index out of range")
+
+
+def test_a_validator_that_raises_rejects_the_answer(sync: bool) -> None:
+    class Careless(Said):
+        @field_validator("text")
+        @classmethod
+        def _look(cls, text: str) -> str:
+            return {"a": "b"}[text]
+
+    assert reject(worker(output=Careless), GOOD, sync=sync) == ("worker", "Careless raised KeyError: 'fine'")
 
 
 class Count(BaseModel):

@@ -56,3 +56,19 @@ def test_an_unknown_tier_is_named_with_the_nearest_known_one() -> None:
             look_up("smal")
     with pytest.raises(ConfigurationError, match="no tier 'gpt'; tiers: small, large"):
         ladder.tier("gpt")
+
+
+def test_a_ladder_is_cut_at_both_ends_and_knows_what_is_nearest_to_the_rest() -> None:
+    ladder = Ladder([tier("a"), tier("b"), tier("c"), tier("d")])
+    assert ladder.between(None, None) is ladder
+    assert ladder.between("b", None).names == ("b", "c", "d")
+    cut = ladder.between("b", "c")
+    assert cut.names == ("b", "c")
+    assert [cut.nearest(name).name for name in "abcd"] == ["b", "b", "c", "c"]
+    assert cut.between(None, "b").nearest("d").name == "b"
+    with pytest.raises(ConfigurationError, match="no tier 'e'; tiers: b, c"):
+        cut.nearest("e")
+    with pytest.raises(
+        ConfigurationError, match="'c' stands above the largest, 'b'; tiers, smallest first: a"
+    ):
+        ladder.between("c", "b")

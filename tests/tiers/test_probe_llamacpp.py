@@ -90,7 +90,7 @@ def test_over_http_the_forms_of_other_servers_are_taken_and_ignored(over_http: C
 def test_over_http_the_rest_is_as_llama_cpp_says(over_http: Capabilities) -> None:
     assert over_http.context_window == WINDOW
     assert (over_http.logprobs, over_http.stream_usage, over_http.tokenizer) == (True, True, True)
-    assert over_http.cached_tokens is True
+    assert over_http.cached_tokens is True, over_http.details
     assert over_http.unanswered == ()
 
 

@@ -121,6 +121,25 @@ def test_a_stream_that_drips_is_given_up_after_the_timeout(ask: Ask, tier: Make)
         ask(tier(server, timeout=0.5), Request(messages=[HumanMessage("Hello")]))
 
 
+@pytest.mark.parametrize("schema", [None, SCHEMA])
+def test_a_call_with_an_idle_limit_is_streamed_and_billed(schema: Any, sync: bool, tier: Make) -> None:
+    order = Request(messages=[HumanMessage("Hello")], schema=schema, idle=10)
+    with faulty(first(BROKEN_OFF, then=WHOLE)) as server:
+        made = tier(server)
+        reply = made.call(order) if sync else asyncio.run(made.acall(order))
+    assert server.bodies[0]["stream"]
+    assert (reply.text, reply.finish, len(reply.tries)) == ('{"text": "ok"}', "stop", 1)
+    assert reply.usage == {"input": 100, "cached": 0, "output": 10}
+
+
+def test_a_server_that_says_nothing_is_given_up_after_the_idle_limit(sync: bool, tier: Make) -> None:
+    order = Request(messages=[HumanMessage("Hello")], idle=0.3)
+    with faulty(always(Does(hang=True))) as server:
+        made = tier(server, timeout=30)
+        with pytest.raises(TierTimeoutError, match=r"nothing came for 0\.3 s"):
+            _ = made.call(order) if sync else asyncio.run(made.acall(order))
+
+
 def test_a_broken_stream_does_not_tell_what_is_secret_in_the_url(ask: Ask, tier: Make) -> None:
     with faulty(always(BROKEN_OFF)) as server:
         made = tier(server, password="sesame-open", max_retries=0)

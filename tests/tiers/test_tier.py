@@ -141,6 +141,35 @@ def test_no_more_calls_run_at_once_than_allowed(kind: Literal["own", "shared"]) 
     assert most() == 2
 
 
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"name": "b"}, True),
+        ({"max_concurrency": 2}, True),
+        ({"max_concurrency": 3}, False),
+        ({"max_concurrency": None}, False),
+        ({"requests_per_minute": 9}, False),
+        ({"tokens_per_minute": 9}, False),
+    ],
+)
+def test_a_tier_with_other_limits_has_a_queue_of_its_own(changed: dict[str, Any], same: bool) -> None:
+    tier = Tier(name="a", model=Scripted(reply=always("ok")), max_concurrency=2)
+    other = replace(replace(tier, context_window=99), **changed)
+    assert (other.gate is tier.gate) is same
+    assert other.gate.limit == other.max_concurrency
+    again = replace(other, max_concurrency=7)
+    assert (again.gate.limit, again.gate.rate.unlimited) == (7, other.gate.rate.unlimited)
+
+
+def test_a_gate_that_is_given_stands_in_place_of_the_limits() -> None:
+    shared = Gate(1)
+    tier = Tier(name="a", model=Scripted(reply=always("ok")), max_concurrency=2, gate=shared)
+    assert tier.gate is replace(tier, name="b").gate is shared
+    other = Gate(5)
+    assert replace(tier, max_concurrency=3, gate=other).gate is other
+    assert replace(tier, max_concurrency=3).gate.limit == 3
+
+
 def test_an_error_frees_its_place(ask: Ask) -> None:
     tier = Tier(name="small", model=Scripted(reply=broken), max_concurrency=1)
     for _ in range(2):

@@ -16,12 +16,13 @@ import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 
+from stellwerk.budget import RunBudget
 from stellwerk.errors import ConfigurationError, MissingExtraError
-from stellwerk.graphs import create_worker_graph
+from stellwerk.graphs import create_orchestrator, create_worker_graph
 from stellwerk.workers.mcp import mcp_tools
 from stellwerk.workers.mcp_server import McpServer
 from stellwerk.workers.mcp_session import McpConnectionError, McpSession
-from tests.fakes import WAIT, Scripted, in_turn, ladder, run, wants, worker
+from tests.fakes import WAIT, Scripted, in_turn, ladder, plan, run, wants, worker
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["add", "process", "fail", "die", "wait", "hang", "note", "books_count"]
@@ -196,6 +197,24 @@ def test_the_worker_s_own_limit_ends_a_call_sooner(sync: bool) -> None:
             Scripted(reply=in_turn(wants(("hang", {})), GOOD)), *tools, sync=sync, tool_timeout=0.5
         )
     assert use["problem"] == "timeout"
+
+
+def test_a_call_ends_with_the_run_s_time_and_nothing_waits_for_it(tmp_path: Path, sync: bool) -> None:
+    server = started(tools=["wait", "add"], env={"FOLDER": str(tmp_path)})
+    with mcp_tools({"shelf": server}) as tools:
+        model = Scripted(reply=in_turn(wants(("wait", {"name": "never"}))))
+        graph = create_orchestrator(
+            [worker(tools=tools[:1])], ladder(model), synthesizer="join", run_budget=RunBudget(seconds=0.5)
+        ).compile()
+        output = run(graph, {"task": "t", "plan": plan(a="")}, sync=sync)
+        (attempt,) = output["results"]["a"]["attempts"]
+        (use,) = attempt["calls"][0]["tools"]
+        assert (use["problem"], "as the run's time is over" in use["output"]) == ("budget", True)
+        for thread in threading.enumerate():
+            if thread.name == "tool":
+                thread.join(WAIT)  # far less than the call's own 120 seconds
+                assert not thread.is_alive()
+        assert call(tools[1], a=1, b=1).text == "2"  # in the same session
 
 
 def test_tools_of_a_closed_server_say_so(sync: bool) -> None:
