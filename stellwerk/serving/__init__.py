@@ -1,0 +1,19 @@
+"""Stellwerk's graphs over HTTP.
+
+app.py            `create_app`
+server.py         uvicorn, and how it ends
+service.py        what all requests share: the database, the graphs, the limits
+door.py           who is served: keys, tokens, or this machine alone
+api_keys.py       the file of keys
+tokens.py         JSON Web Tokens
+threads.py        whose threads there are
+running.py        runs on their way, and when they are stopped
+event_stream.py   what a client is told while a run goes on
+bodies.py         what clients may send
+body_limit.py     how much of it
+problem.py        errors as clients see them
+thread_routes.py  the orchestrator on threads
+worker_routes.py  single workers
+chat_routes.py    the orchestrator as OpenAI's chat API has it
+health_routes.py  whether it is up, and metrics
+"""

@@ -1,0 +1,91 @@
+"""Single workers, without a thread."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Any, cast
+
+from fastapi import APIRouter, Request, Response
+
+from stellwerk.errors import ConfigurationError, InputError
+from stellwerk.serving.bodies import WorkerBody, documents_of
+from stellwerk.serving.door import Owner
+from stellwerk.serving.event_stream import Events, EventStream, event, last_event
+from stellwerk.serving.problem import conflict
+from stellwerk.serving.running import outcome
+from stellwerk.serving.service import Service, TheService
+
+router = APIRouter(tags=["workers"])
+
+_OUTPUT = ("value", "verdict", "calls")
+
+
+@router.get("/workers")
+async def list_workers(owner: Owner, service: TheService) -> dict[str, Any]:
+    """The workers, and the tiers that they may be given."""
+    workers = [{"name": one.name, "description": one.description} for one in service.workers.values()]
+    return {"workers": workers, "tiers": list(service.probed.ladder.names)}
+
+
+@router.post("/workers/{name}/runs")
+async def run(
+    name: str, body: WorkerBody, request: Request, owner: Owner, service: TheService
+) -> dict[str, Any]:
+    """Make one attempt at a job on one tier; nothing of it is kept but its trace."""
+    given = _given(name, body, service)
+    running = service.runs.start(owner, partial(_work, name, given, service, lambda step: None))
+    return await outcome(request, running)
+
+
+@router.post("/workers/{name}/runs/stream")
+async def stream(name: str, body: WorkerBody, owner: Owner, service: TheService) -> Response:
+    """As `run`, and tell each step."""
+    given = _given(name, body, service)
+    events = Events()
+
+    def tell(step: str) -> None:
+        events.put(event("progress", {"step": step}))
+
+    running = service.runs.start(owner, partial(_work, name, given, service, tell))
+    return EventStream(
+        running,
+        events,
+        lambda: last_event(running, lambda values: values),
+        heartbeat=service.settings.serve.heartbeat_seconds,
+    )
+
+
+def _given(name: str, body: WorkerBody, service: Service) -> dict[str, Any]:
+    worker = service.worker(name)
+    if worker.asks_people:
+        raise conflict(
+            "The worker asks people",
+            "An answer may have to be waited for on a thread: name it in a plan of POST /threads/{id}/runs.",
+        )
+    given: dict[str, Any] = {"instruction": body.instruction, "inputs": body.inputs}
+    given["documents"] = documents_of(body.documents)
+    if body.tier is not None:
+        try:
+            service.probed.ladder.tier(body.tier)
+        except ConfigurationError as error:
+            raise InputError(f"tier: {error}") from None
+        given["tier"] = body.tier
+    return given
+
+
+async def _work(
+    name: str, given: dict[str, Any], service: Service, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    await service.probed.find_out(lambda line: None)
+    values: dict[str, Any] = {}
+    stream = service.worker_graph(name).astream(given, stream_mode=["updates", "values"])
+    async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:
+        async for mode, chunk in chunks:
+            if mode == "values":
+                values = chunk
+            else:
+                for step in chunk:
+                    tell(step)
+    return {"worker": name, **{key: values.get(key) for key in _OUTPUT}}
