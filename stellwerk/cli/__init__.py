@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from stellwerk.cli import config, db, models, prices, runs, tiers, traces
+from stellwerk.cli import config, db, models, prices, router, runs, server, tiers, traces
+from stellwerk.cli.report import report
 from stellwerk.cli.run import resume, run
 from stellwerk.settings import config_file
 
@@ -19,14 +21,24 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(resume)
+app.command()(report)
 app.add_typer(tiers.app, name="tiers")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")
 app.add_typer(traces.app, name="traces")
+app.add_typer(router.app, name="router")
 app.add_typer(tiers.app, name="tiers")
 app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")
+app.add_typer(server.app, name="serve")
+
+
+class LogFormat(StrEnum):
+    """Of `--log-format`."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,12 +60,23 @@ def _options(
             show_default=False,
         ),
     ] = None,
+    log_format: Annotated[
+        # None for text: a member of an enumeration is no default that the oldest typer takes.
+        LogFormat | None,
+        typer.Option(
+            "--log-format", help="Form of what is logged; text by default.", envvar="STELLWERK_LOG_FORMAT"
+        ),
+    ] = None,
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     token = config_file.set(None if settings_file is None else str(settings_file))
     context.call_on_close(lambda: config_file.reset(token))
+    if log_format is LogFormat.JSON:
+        from stellwerk.logs import log_json  # with it comes LangGraph
+
+        log_json()
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,6 +124,12 @@ def _rows(path: tuple[str | int, ...], value: Any, declared: Declared) -> Iterat
         for name in type(value).model_fields:
             yield from _rows((*path, name), getattr(value, name), declared)
         return
+    if isinstance(value, Mapping) and any(isinstance(each, BaseModel) for each in value.values()):
+        for name, each in value.items():
+            for key in type(each).model_fields:
+                if key in each.model_fields_set:  # the rest is as of all
+                    yield from _rows((*path, name, key), getattr(each, key), declared)
+        return
     origin = declared.origin(path)
     if origin is None and value in (None, (), {}):
         return
@@ -189,7 +195,7 @@ def _problems(settings: Settings, imports: bool) -> Iterator[str]:
         return
     try:
         if imports or not any(":" in path for path in settings.workers):
-            default_orchestrator(settings)
+            default_orchestrator(settings, plans=None, cache=None, effects=None)  # which open the database
         else:
             check_names(settings, default_ladder(settings))
     except ConfigurationError as error:

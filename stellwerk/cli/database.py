@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -54,10 +52,11 @@ def existing_database(given: str | None, *, older: bool = False) -> URL:
         DatabaseError: if the database cannot be reached.
     """
     from stellwerk.persistence.migrate import HEAD
+    from stellwerk.persistence.sqlite_file import sqlite_file
     from stellwerk.persistence.urls import parse_url, shown
 
     url = parse_url(settings_of(given).place)
-    path = _file(url)
+    path = sqlite_file(url)
     if path is not None and not path.exists():
         raise InputError(f"there is no database {path}; give another with --database")
     found, name = _version(url, path), path or shown(url)
@@ -80,29 +79,12 @@ def made_database(given: str | None) -> URL:
     Raises:
         ConfigurationError: if the URL cannot be used, or the file cannot be made.
     """
+    from stellwerk.persistence.sqlite_file import make_sqlite_file
     from stellwerk.persistence.urls import parse_url
 
     url = parse_url(settings_of(given).place)
-    if (path := _file(url)) is not None:
-        try:
-            # It holds the documents of each run: nobody else's business.
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot open the database {path}: {error.strerror or error}; choose another with --database"
-            ) from error
+    make_sqlite_file(url)
     return url
-
-
-def _file(url: URL) -> Path | None:
-    """The file of a SQLite database, or None of another, and of one in memory."""
-    from stellwerk.persistence.urls import is_memory
-
-    if url.get_backend_name() != "sqlite" or is_memory(url):
-        return None
-    name = url.database or ""
-    return Path(unquote(urlsplit(name).path) if "uri" in url.query else name).expanduser()
 
 
 def _version(url: URL, path: Path | None) -> str | None:

@@ -94,7 +94,9 @@ def prune(
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
-    """Delete threads, ended runs and traces older than an age; a thread counts by its newest checkpoint.
+    """Delete threads, runs, writes of tools and traces older than an age.
+
+    A thread counts by its newest checkpoint.
 
     A thread that a run holds at that moment is left as it is.
     """
@@ -119,10 +121,12 @@ def prune(
                 "unsaved": len(found.unsaved),
                 "runs": found.runs,
                 "traces": found.traces,
+                "effects": found.effects,
                 "dry_run": dry_run,
             }
             typer.echo(_described(outcome, keep_latest), err=True)
-            if not dry_run and (found.threads or found.unsaved or found.runs or found.traces):
+            some = found.threads or found.unsaved or found.runs or found.traces or found.effects
+            if not dry_run and some:
                 if not yes and not typer.confirm("Delete that?", err=True):
                     raise typer.Exit(1)
                 outcome |= _prune(saver, found, age, keep_latest)
@@ -133,13 +137,20 @@ def prune(
             f"pruned {outcome['pruned_threads']:,} threads, deleted the writes of "
             f"{outcome['deleted_unsaved']:,} others, {outcome['deleted_runs']:,} runs "
             f"and {outcome['deleted_traces']:,} traces"
+            + (f", {outcome['deleted_effects']:,} writes of tools" if outcome["deleted_effects"] else "")
         )
     if outcome.get("failed"):
         raise typer.Exit(1)
 
 
 def _prune(saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest: bool) -> dict[str, Any]:
-    from stellwerk.persistence.retention import prune_runs, prune_thread, prune_traces, prune_unsaved
+    from stellwerk.persistence.retention import (
+        prune_effects,
+        prune_runs,
+        prune_thread,
+        prune_traces,
+        prune_unsaved,
+    )
 
     pruned = deleted = runs = 0
     failed: dict[str, str] = {}
@@ -170,12 +181,14 @@ def _prune(saver: SQLAlchemySaver, found: Prunable, age: timedelta, keep_latest:
             for gone in prune_traces(saver, older_than=age):
                 deleted += gone
                 progress.advance(bar, gone)
+        effects = sum(prune_effects(saver, older_than=age, keep_latest=keep_latest))
     return {
         "pruned_threads": pruned,
         "held": held,
         "deleted_unsaved": unsaved,
         "deleted_runs": runs,
         "deleted_traces": deleted,
+        "deleted_effects": effects,
         "failed": failed,
     }
 
@@ -201,7 +214,10 @@ def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
         shown = f"{threads} with {checkpoints}, {outcome['bytes']:,} bytes"
     held = f"; left, as runs hold them: {len(outcome['held']):,} threads" if outcome["held"] else ""
     unsaved = f"; writes of {outcome['unsaved']:,} threads without a checkpoint" if outcome["unsaved"] else ""
-    return f"to delete: {shown}{unsaved}; {outcome['runs']:,} runs; {outcome['traces']:,} traces{held}"
+    effects = f"; {outcome['effects']:,} writes of tools" if outcome["effects"] else ""
+    return (
+        f"to delete: {shown}{unsaved}; {outcome['runs']:,} runs; {outcome['traces']:,} traces{effects}{held}"
+    )
 
 
 def _age(given: str) -> timedelta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -16,14 +16,15 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from stellwerk.cli.progress import Progress, Row
-from stellwerk.ledger import Counterfactual, LedgerRecord, Line
+from stellwerk.graphs.progress import Progress, Row
+from stellwerk.ledger import BudgetLine, Counterfactual, LedgerRecord, Line
 from stellwerk.nodes.synthesize import as_text
 from stellwerk.persistence.run_units import Run
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _MARKS = {
     "waiting": ("·", "dim"),
+    "asking": ("?", "magenta"),
     "accepted": ("✓", "green"),
     "failed": ("✗", "red"),
     "skipped": ("–", "yellow"),
@@ -33,6 +34,7 @@ _RUN_STYLES = {
     "done": "green",
     "failed": "red",
     "interrupted": "yellow",
+    "waiting": "magenta",
     "cancelled": "yellow",
 }
 _TOTALS = {
@@ -121,14 +123,19 @@ def ledger_notes(ledger: LedgerRecord) -> Table:
         for worker, reasons in ledger["rejected_by_worker"].items()
     )
     accepted, large = sum(ledger["accepted"].values()), ledger["all_large"]
+    tools = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ledger.get("tools", {}).items())
     notes = Table.grid(padding=(0, 2))
     for name, note in (
         (
             "attempts",
             f"{ledger['attempts']}: {accepted} accepted, {ledger['attempts'] - accepted} rejected"
-            + (f" ({rejected})" if rejected else ""),
+            + (f" ({rejected})" if rejected else "")
+            + (f"; {ledger['cached']} from the cache, free" if ledger.get("cached") else ""),
         ),
-        ("time", f"{ledger['wall_seconds']:.1f} s in all, planning {ledger['planning_seconds']:.1f} s"),
+        *([("tools", tools)] if tools else []),
+        ("time", f"{ledger['wall_seconds']:.1f} s in all"),
+        ("planning", _planning(ledger)),
+        *_budget(ledger.get("budget")),
         ("all large", _all_large(large, ledger["total"])),
         ("", f"that is {large['method']}"),
     ):
@@ -136,8 +143,17 @@ def ledger_notes(ledger: LedgerRecord) -> Table:
     return notes
 
 
-def runs_table(runs: Sequence[Run], now: datetime) -> Table:
-    """Runs, one a line; times are local."""
+def _budget(budget: BudgetLine | None) -> list[tuple[str, str]]:
+    if budget is None:
+        return []
+    units = {"usd": "USD", "seconds": "s"}
+    limits = ", ".join(f"{limit:g} {units.get(name, name)}" for name, limit in budget["limits"].items())
+    ended = f"; ended by {units.get(budget['ended'], budget['ended'])}" if budget["ended"] else ""
+    return [("budget", limits + ended)]
+
+
+def runs_table(runs: Sequence[Run], now: datetime, waiting: Collection[str] = ()) -> Table:
+    """Runs, one a line; times are local. Those whose ids are in `waiting` wait for a person."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("run", "thread", "status", "started", "took", "task"):
         gives_way = name in ("thread", "task")  # where the terminal is narrow
@@ -149,10 +165,11 @@ def runs_table(runs: Sequence[Run], now: datetime) -> Table:
         )
     for run in runs:
         started = run.started_at.astimezone()
+        status = "waiting" if run.run_id in waiting else run.status
         table.add_row(
             run.run_id[:8],
             _cut(Text(one_line(run.thread_id, 32))),
-            Text(run.status, style=_RUN_STYLES[run.status]),
+            Text(status, style=_RUN_STYLES[status]),
             f"{started:%m-%d %H:%M}" if started.year == now.year else f"{started:%Y-%m-%d}",
             _took(run, now),
             _cut(Text(one_line(run.task))),
@@ -160,14 +177,17 @@ def runs_table(runs: Sequence[Run], now: datetime) -> Table:
     return table
 
 
-def run_details(run: Run, now: datetime) -> Table:
-    """One run in full; times are local."""
+def run_details(run: Run, now: datetime, questions: int = 0) -> Table:
+    """One run in full; times are local. `questions` are those that it asks a person."""
     details = Table.grid(padding=(0, 2))
     details.add_column(style="dim", no_wrap=True)
     details.add_column(overflow="fold")
     status = Text(run.status, style=_RUN_STYLES[run.status])
     if run.cancel_requested and run.status == "running":
         status.append("  asked to end", style="yellow")
+    if questions:
+        answers = "an answer" if questions == 1 else f"{questions} answers"
+        status = Text(f"waits for {answers} of a person", style=_RUN_STYLES["waiting"])
     ended = run.ended_at
     rows: list[tuple[str, str | Text | None]] = [
         ("run", run.run_id),
@@ -192,9 +212,22 @@ def run_details(run: Run, now: datetime) -> Table:
 
 
 def failure_lines(failure: Mapping[str, Any]) -> list[str]:
-    """What is missing, and why."""
-    missing = [f"  {name}: {one_line(why)}" for name, why in failure["missing"].items()]
-    return [f"not done: {one_line(failure['message'])}", *missing]
+    """What is missing, by whom and how often it was tried, and why."""
+    told = failure.get("subtasks") or {}  # an older version told the reasons alone
+    lines = [f"not done: {one_line(failure['message'])}"]
+    for name, why in failure["missing"].items():
+        by = one_line(_tried(told[name]), 120) if name in told else ""
+        lines.append(f"  {name}{f' ({by})' if by else ''}: {one_line(why)}")
+    return lines
+
+
+def _tried(failed: Mapping[str, Any]) -> str:
+    attempts = failed["attempts"]
+    if not attempts:
+        return str(failed["worker"])
+    reasons = f": {', '.join(failed['reasons'])}" if attempts > 1 else ""
+    many = f"{attempts} attempts" if attempts > 1 else "1 attempt"
+    return f"{failed['worker']}, {many}, the last on {failed['tier']}{reasons}"
 
 
 def _row(row: Row, rows: list[Row], now: float) -> Text:
@@ -222,6 +255,8 @@ def _note(row: Row, rows: list[Row]) -> Text:
         return Text(one_line(as_text(row.value)), style="green")
     if row.state in ("failed", "skipped"):
         return Text(one_line(row.why), style="red" if row.state == "failed" else "yellow")
+    if row.state == "asking":
+        return Text("asks a person", style="magenta")
     open_ones = {other.subtask.id for other in rows if other.state != "accepted"}
     if needed := [name for name in row.subtask.depends_on if name in open_ones]:
         return Text(f"waits for {', '.join(needed)}", style="dim")
@@ -253,6 +288,21 @@ def _figure(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.6g}"
     return f"{value:,}" if isinstance(value, int) else one_line(str(value))
+
+
+def _planning(ledger: LedgerRecord) -> str:
+    line = ledger.get("planning")
+    if line is None:  # of an older version
+        return f"{ledger['planning_seconds']:.1f} s"
+    if (kept := ledger.get("plan_kept")) is not None:
+        return f"no call; the plan kept at {kept[:16].replace('T', ' ')} UTC was used again"
+    if not line["calls"]:
+        return "no call"
+    cells = dict(_cells(line))
+    usd = cells["USD"] if line["unpriced"] else f"{cells['USD']} USD"
+    said = f"{line['seconds']:.1f} s, {cells['tokens in']} tokens in, {cells['out']} out, {usd}"
+    replans = ledger.get("replans", 0)
+    return said + (f"; {replans} after the first plan" if replans else "")
 
 
 def _cells(line: Line) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stellwerk.cli.database import AsJson, Database, errors, existing_database, settings_of, shown_place
-from stellwerk.errors import InputError
+from stellwerk.errors import InputError, UntrustedDataError
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while to import; `--help` does without
+    from stellwerk.graphs.questions import Asked
     from stellwerk.persistence.run_units import Run
     from stellwerk.persistence.runs import RunStore
 
@@ -43,8 +44,10 @@ def list_runs(
     """Show runs, newest first."""
     with errors(), _store(database) as (store, place):
         runs = store.list(status=status or None, limit=limit)  # type: ignore[arg-type]
+        asked = {run.run_id: _asked(store, run) for run in runs}
         if as_json:
-            typer.echo(json.dumps([_plain(run) for run in runs], indent=2))
+            plain = [_plain(run, asked[run.run_id]) for run in runs]
+            typer.echo(json.dumps(plain, indent=2, default=str))
         elif not runs:
             which = f" that are {' or '.join(status)}" if status else ""
             typer.echo(f"no runs{which} in {place}", err=True)
@@ -53,22 +56,32 @@ def list_runs(
 
             from stellwerk.cli.render import runs_table
 
-            Console().print(runs_table(runs, datetime.now(UTC)))
+            waiting = [name for name, questions in asked.items() if questions]
+            Console().print(runs_table(runs, datetime.now(UTC), waiting))
 
 
 @app.command("show")
 def show_run(name: Name, *, as_json: AsJson = False, database: Database = None) -> None:
-    """Show one run."""
+    """Show one run, with the questions that it asks a person."""
     with errors(), _store(database) as (store, place):
         run = _found(store.find(name), name, place)
+        asked = _asked(store, run)
         if as_json:
-            typer.echo(json.dumps(_plain(run), indent=2))
+            typer.echo(json.dumps(_plain(run, asked), indent=2, default=str))
             return
         from rich.console import Console
 
         from stellwerk.cli.render import run_details
 
-        Console().print(run_details(run, datetime.now(UTC)))
+        console = Console(highlight=False, markup=False)
+        console.print(run_details(run, datetime.now(UTC), len(asked)))
+        if asked:
+            from stellwerk.cli.people import questions_shown
+            from stellwerk.cli.run import how_to_answer
+
+            console.print(questions_shown(asked))
+            console.print()
+            console.print("\n".join(how_to_answer(asked, run.thread_id, database)), soft_wrap=True)
 
 
 @app.command("cancel")
@@ -103,8 +116,25 @@ def _found(run: Run | None, name: str, place: str) -> Run:
     return run
 
 
-def _plain(run: Run) -> dict[str, Any]:
-    return {
+def _asked(store: RunStore, run: Run) -> list[Asked]:
+    """What a run waits for; nothing where it was broken off, or where its thread has gone on since."""
+    if run.status != "interrupted" or run.error:
+        return []
+    if store.list(thread_id=run.thread_id, limit=1)[0].run_id != run.run_id:
+        return []
+    from stellwerk.graphs.questions import open_questions
+    from stellwerk.persistence.saver import SQLAlchemySaver
+
+    try:
+        saved = SQLAlchemySaver(store.database).get_tuple({"configurable": {"thread_id": run.thread_id}})
+    except UntrustedDataError:  # of a program with types or a key of its own, which has to show them itself
+        return []
+    return open_questions(saved)
+
+
+def _plain(run: Run, asked: Sequence[Asked]) -> dict[str, Any]:
+    plain: dict[str, Any] = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in asdict(run).items()
     }
+    return {**plain, "questions": [one.plain() for one in asked]}

@@ -6,45 +6,33 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from math import ceil
-from typing import Any, cast
+from typing import Any, TypeVar
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.graph.state import CompiledStateGraph
 from sqlalchemy import URL
 
-from stellwerk.cli.progress import ModelCalls, Progress
 from stellwerk.errors import (
     InputError,
     LeaseError,
     MissingExtraError,
     ModelFileError,
     RunCancelledError,
-    StellwerkError,
 )
-from stellwerk.graphs.default import default_ladder, default_orchestrator
-from stellwerk.outcome import SubtaskResult
-from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore
-from stellwerk.persistence.heartbeat import Hold
+from stellwerk.graphs.opened import opened
+from stellwerk.graphs.session import TTL, ProbedGraph, Session
+from stellwerk.observing.configured import configured_observers, start_exporting
 from stellwerk.persistence.run_units import Run
-from stellwerk.persistence.runs import AsyncRunStore
-from stellwerk.persistence.saver import AsyncSQLAlchemySaver
-from stellwerk.persistence.traces import TraceStore
 from stellwerk.settings import Settings
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.model_files import file_state, models_dir
-from stellwerk.tiers.probe_ladder import aprobe_ladder
 
-Graph = CompiledStateGraph[Any, Any, Any, Any]
-Values = dict[str, Any]
+T = TypeVar("T")
 CANCELLED = 3  # exit code of a run that was cancelled with `stellwerk runs cancel`
-_TTL = 60.0  # seconds until a run whose process died can be taken over
-_PROBE = 30.0  # seconds that a run waits to know what its servers do
-_HEARTBEAT = 3.0  # seconds until a run notices that it is cancelled
+WAITING = 4  # exit code of a run that waits for a person's answer
 
 
 class InterruptedRun(Exception):  # noqa: N818  # no error: the user asked for it
@@ -55,147 +43,22 @@ class InterruptedRun(Exception):  # noqa: N818  # no error: the user asked for i
         self.exit_code = 128 + signal_number
 
 
-class Session:
-    """A thread of the database, with the graph that runs on it.
-
-    What runs holds the thread, so that no other process does at the same time.
-    """
-
-    def __init__(
-        self, build: Callable[[Ladder], Graph], ladder: Ladder, saver: AsyncSQLAlchemySaver, thread: str
-    ) -> None:
-        self.progress = Progress()
-        self._build = build
-        self._ladder = ladder
-        self._graph = build(ladder)
-        self._saver = saver
-        self._runs = AsyncRunStore(saver.database)
-        self._thread = thread
-        self._config: RunnableConfig = {
-            "configurable": {"thread_id": thread},
-            "callbacks": [ModelCalls(self.progress)],
-        }
-
-    async def state(self) -> tuple[Values, bool]:
-        """What the thread holds, and whether it waits to be resumed; no values if there is no such thread."""
-        state = await self._graph.aget_state(self._config)
-        return state.values, bool(state.next)
-
-    async def start(self, given: Values, say: Callable[[str], None], *, unfinished: InputError) -> Values:
-        """Run a task to its end.
-
-        Raises:
-            InputError: if the thread is being run elsewhere; `unfinished` if it waits to be resumed.
-        """
-        if (await self.state())[1]:
-            await self.check_free()
-            raise unfinished
-        async with self._held(given["task"]) as hold:
-            if (await self.state())[1]:  # since a moment ago
-                raise unfinished
-            values, waiting = await self._drive(given, say, hold)
-        return _answered(values, waiting)
-
-    async def resume(self, say: Callable[[str], None]) -> Values:
-        """Go on where the run was broken off.
-
-        Raises:
-            InputError: if the thread is being run elsewhere.
-        """
-        earlier = await self._runs.list(thread_id=self._thread, limit=1)
-        async with self._held(earlier[0].task if earlier else "") as hold:
-            values, _ = await self.state()
-            if plan := values.get("final_plan"):
-                # A finished subtask is a pending write of `execute`; the stream does not repeat it.
-                saved = await self._saver.aget_tuple(self._config)
-                writes = (saved.pending_writes if saved else None) or ()
-                done: list[SubtaskResult] = [value for _, channel, value in writes if channel == "__return__"]
-                self.progress.restore(plan, done)
-            values, waiting = await self._drive(None, say, hold)
-        return _answered(values, waiting)
-
-    async def check_free(self) -> None:
-        """Check that nobody runs the thread at this moment.
-
-        Raises:
-            InputError: if somebody does.
-        """
-        if running := await self._runs.list(thread_id=self._thread, status="running", limit=1):
-            raise _busy(self._thread, running[0])
-
-    @asynccontextmanager
-    async def _held(self, task: str) -> AsyncIterator[Hold]:
-        async with AsyncExitStack() as stack:
-            running = self._runs.running(self._thread, task=task, ttl=_TTL, interval=_HEARTBEAT)
-            try:
-                hold = await stack.enter_async_context(running)
-            except LeaseError:
-                await self.check_free()
-                raise
-            yield hold
-
-    async def _drive(
-        self, given: Values | None, say: Callable[[str], None], hold: Hold
-    ) -> tuple[Values, bool]:
-        await self._find_out(say)
-        stream = self._graph.astream(
-            given, hold.bind(self._config), stream_mode="tasks", subgraphs=True, durability="sync"
-        )
-        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
-            async for namespace, event in events:
-                for line in self.progress.feed(namespace, event):
-                    say(line)
-        values, waiting = await self.state()
-        if waiting:
-            hold.status = "interrupted"
-        elif failure := values.get("failure"):
-            hold.status, hold.error = "failed", failure["message"]
-        if ledger := values.get("ledger"):
-            accepted = sum(ledger["accepted"].values())
-            hold.totals = {
-                **ledger["total"],
-                "attempts": ledger["attempts"],
-                "accepted": accepted,
-                "wall_seconds": ledger["wall_seconds"],
-            }
-        return values, waiting
-
-    async def _find_out(self, say: Callable[[str], None]) -> None:
-        """What the tiers' servers do, where it is not known; only before they are needed."""
-        known = AsyncSQLAlchemyCapabilityStore(self._saver.database)
-
-        def tell(tier: str) -> None:
-            say(f"asking what the server of {tier} can do")
-
-        probed = await aprobe_ladder(self._ladder, known, limit=_PROBE, tell=tell)
-        if any(new is not old for new, old in zip(probed, self._ladder, strict=True)):
-            self._graph = self._build(probed)
-
-
 @asynccontextmanager
-async def open_session(settings: Settings, url: URL, thread: str) -> AsyncIterator[Session]:
-    """Open the database.
+async def open_session(settings: Settings, url: URL, thread: str, ladder: Ladder) -> AsyncIterator[Session]:
+    """Open the database; whoever opens sessions calls `finish_exporting` after the last.
 
     Raises:
         DatabaseError: if it fails in the middle.
     """
-    async with AsyncSQLAlchemySaver.from_url(url) as saver, TraceStore.from_url(url) as traces:
-
-        def build(ladder: Ladder) -> Graph:
-            orchestrator = default_orchestrator(settings, ladder=ladder, traces=traces)
-            return orchestrator.compile(checkpointer=saver)
-
-        yield Session(build, default_ladder(settings), saver, thread)
-
-
-def _answered(values: Values, waiting: bool) -> Values:
-    if waiting:
-        raise StellwerkError("the run waits for a person's answer, which only a program or Studio can give")
-    return values
+    start_exporting(settings)
+    async with opened(settings, url, configured_observers(settings)) as at:
+        if "cache" in at.kept:
+            await at.store.sweep_ttl()  # or answers that nobody asks for again would stay for ever
+        yield Session(ProbedGraph(at.build, ladder, at.saver.database), at.saver, thread, _busy)
 
 
 def _busy(thread: str, run: Run) -> InputError:
-    left = _TTL if run.expires_at is None else (run.expires_at - datetime.now(UTC)).total_seconds()
+    left = TTL if run.expires_at is None else (run.expires_at - datetime.now(UTC)).total_seconds()
     return InputError(
         f"thread {thread} is running in another process ({run.holder}); wait for it or stop it with: "
         f"stellwerk runs cancel {thread}; if that process is dead, its thread is free in "
@@ -225,7 +88,7 @@ def new_thread() -> str:
     return f"{''.join(syllables[:2])}-{''.join(syllables[2:])}-{secrets.randbelow(90) + 10}"
 
 
-def run_until_signal(work: Coroutine[Any, Any, Values]) -> Values:
+def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end, or wind down at the first SIGINT or SIGTERM; a second one ends the process at once.
 
     Raises:
@@ -236,7 +99,7 @@ def run_until_signal(work: Coroutine[Any, Any, Values]) -> Values:
     received: list[int] = []
     left_behind = False
 
-    async def main() -> Values:
+    async def main() -> T:
         loop = asyncio.get_running_loop()
         task = loop.create_task(work)
 

@@ -38,9 +38,11 @@ def list_tiers(*, as_json: AsJson = False, database: Database = None) -> None:
     """Show the tiers, cheapest first, and when their servers were last checked."""
     with errors():
         settings = settings_of(database)
-        tiers = _ladder(settings)
+        missing = {tier.name: tier.key_missing for tier in settings.tiers}
+        keyless = {"tiers": tuple(tier.without_key() for tier in settings.tiers)}
+        tiers = _ladder(settings.model_copy(update=keyless))
         with _stored(database) as store:
-            rows = [_row(tier, store) for tier in tiers]
+            rows = [{**_row(tier, store), "key_missing": missing.get(tier.name)} for tier in tiers]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -166,9 +168,11 @@ def _server(tier: Tier, store: CapabilityStore | None) -> dict[str, Any]:
 
 
 def _last_checked(row: dict[str, Any]) -> str:
-    """The day since which every server of a tier was checked."""
+    """The day since which every server of a tier was checked, or why none can be."""
     from stellwerk.tiers.probe import IN_PROCESS
 
+    if row["key_missing"]:
+        return f"key missing: {row['key_missing']}"
     if row["where"] == IN_PROCESS:
         return "no need"
     days = [(each["checked_at"] or "")[:10] for each in row["servers"]]

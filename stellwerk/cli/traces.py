@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from stellwerk.cli.database import AsJson, Database, errors, existing_database, plain
+from stellwerk.cli.judge import judge
+from stellwerk.cli.times import Since, Until
 from stellwerk.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,21 +25,19 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Read, export and judge what was attempted.", no_args_is_help=True)
 
 
+class Source(StrEnum):
+    """Who judged an answer."""
+
+    GOLD = "gold"
+    PERSON = "person"
+    JUDGE = "judge"
+
+
 class Format(StrEnum):
     """What a file of traces looks like."""
 
     PARQUET = "parquet"
     CHAT = "chat"
-
-
-def _moment(given: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(given.strip())
-    except ValueError:
-        raise typer.BadParameter(
-            f"{given!r} is no time; give one such as 2026-03-01 or 2026-03-01T12:00+01:00"
-        ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 Run = Annotated[
@@ -48,14 +48,6 @@ Worker = Annotated[str | None, typer.Option("--worker", help="Only of this worke
 Tier = Annotated[str | None, typer.Option("--tier", help="Only on this tier.")]
 Accepted = Annotated[
     bool | None, typer.Option("--accepted/--rejected", help="Only those accepted, or rejected.")
-]
-Since = Annotated[
-    datetime | None,
-    typer.Option("--since", help="From this time on; UTC unless it says.", parser=_moment, metavar="TIME"),
-]
-Until = Annotated[
-    datetime | None,
-    typer.Option("--until", help="Before this time; UTC unless it says.", parser=_moment, metavar="TIME"),
 ]
 
 
@@ -139,6 +131,10 @@ def feedback(
     label: Annotated[str | None, typer.Option("--label", help="Such as right or wrong.")] = None,
     comment: Annotated[str | None, typer.Option("--comment", help="In words.")] = None,
     who: Annotated[str | None, typer.Option("--who", help="Who says so.")] = None,
+    source: Annotated[
+        Source | None,
+        typer.Option("--source", help="A known answer, a person, or a judging model; a person if not given."),
+    ] = None,  # old versions of typer cannot show an enum's default
     thread: Annotated[str | None, typer.Option("--thread", help="Thread of the run.")] = None,
     as_json: AsJson = False,
     database: Database = None,
@@ -151,7 +147,15 @@ def feedback(
             if score is None and not label and not comment:
                 _check_known(store, id, thread)
             else:
-                store.add_feedback(id, score=score, label=label, comment=comment, who=who, thread_id=thread)
+                store.add_feedback(
+                    id,
+                    score=score,
+                    label=label,
+                    comment=comment,
+                    who=who,
+                    source=(source or Source.PERSON).value,
+                    thread_id=thread,
+                )
             said: list[dict[str, Any]] = [
                 dict(one) for one in (*store.feedback(trace_id=id), *store.feedback(run_id=id))
             ]
@@ -159,9 +163,12 @@ def feedback(
         typer.echo(json.dumps(said, indent=2, default=lambda moment: moment.isoformat()))
         return
     for one in said:
-        parts = [f"{one['created_at']:%Y-%m-%d %H:%M}", one["who"], one["label"]]
+        parts = [f"{one['created_at']:%Y-%m-%d %H:%M}", one["source"], one["who"], one["label"]]
         parts += [None if one["score"] is None else f"{one['score']:g}", one["comment"]]
         typer.echo("  ".join(plain(str(part)) for part in parts if part))
+
+
+app.command()(judge)
 
 
 def _check_known(store: TraceStore, id: str, thread: str | None) -> None:

@@ -51,6 +51,8 @@ def _sentence(settings: type[BaseModel], wrong: ErrorDetails, declared: Declared
         if _KEY.search(names[-1]):
             return f"{where}: {_no_key(declared, path)}"
         keys = _model_at(settings, path[:-1]).model_fields
+        if path[:-1] == ("errors",) and isinstance(wrong["input"], dict):
+            return f"{where}: there is no such key; one worker has [errors.workers.{names[-1]}]"
         return f"{where}: there is no such key; {near(names[-1], keys)}keys: {', '.join(keys)}"
     if wrong["type"] == "missing":
         return f"{where}: it is missing; set it"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "stellwerk.toml"
 _MOST_BYTES = 1 << 20
+_PATHS = ("database", "database_url_file", "api_key_file", "api_keys_file", "jwt_key_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +74,8 @@ def read_file(settings: type[BaseSettings], file: ConfigFile) -> dict[str, Any]:
     _check_database_url(values, where)
     if file.parent:
         _check_powers(values, where)
-    for table in (values, *values.get("tiers", ())):
-        for key in ("database", "database_url_file", "api_key_file"):
+    for table in (values, *_tables(values.get("serve")), *values.get("tiers", ())):
+        for key in _PATHS:
             if isinstance(text := table.get(key), str):
                 table[key] = str(where.parent / Path(text).expanduser())
     return values
@@ -162,7 +163,7 @@ def _check_database_url(values: dict[str, Any], where: Path) -> None:
 
 
 def _check_powers(values: dict[str, Any], where: Path) -> None:
-    found = [key for key in ("workers", "database_url_file") if _is_power(key, values.get(key))]
+    found = [key for key in ("workers", "database_url_file", "serve") if _is_power(key, values.get(key))]
     for tier in values.get("tiers", ()):
         found += [
             f"tiers.{tier.get('name')}.{key}"
@@ -181,3 +182,7 @@ def _is_power(key: str, value: Any) -> bool:
     if key == "workers" and isinstance(value, list):
         return any(":" in str(path) for path in value)
     return value is not None
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [value] if isinstance(value, dict) else []

@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stellwerk.errors import ConfigurationError
+from stellwerk.settings.cache import CacheSettings
 from stellwerk.settings.declared import Declared, declare
+from stellwerk.settings.errors import ErrorSettings
 from stellwerk.settings.explain import explain, near
+from stellwerk.settings.observability import ObservabilitySettings
+from stellwerk.settings.people import PeopleSettings
+from stellwerk.settings.planning import PlanningSettings
+from stellwerk.settings.router import RouterSettings
+from stellwerk.settings.serving import ServingSettings
 from stellwerk.settings.tier import ExpandedPath, TierSettings, read_secret
 
 # `extract`, or `package.module:worker`.
 WORKER = r"^[a-z_][a-z0-9_]*$|^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
-
-
-class RouterSettings(BaseModel):
-    """Which router picks the tiers.
-
-    Args:
-        name: `"smallest-first"`, or `"fixed"`.
-        start: for `smallest-first`: by worker, the tier to begin with.
-        tier: for `fixed`: the tier.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    name: Literal["smallest-first", "fixed"] = "smallest-first"
-    start: dict[str, str] = {}
-    tier: str | None = None
-
-    @model_validator(mode="after")
-    def _options_of_that_router(self) -> Self:
-        if (self.name == "fixed") != (self.tier is not None):
-            raise ValueError('the router "fixed" needs a tier, and no other router takes one')
-        if self.name == "fixed" and self.start:
-            raise ValueError('the router "fixed" takes no start')
-        return self
 
 
 class BudgetSettings(BaseModel):
@@ -49,6 +32,8 @@ class BudgetSettings(BaseModel):
         attempts: at most this many; one per tier if None.
         seconds: that its calls may take, with what they wait; no limit if None.
         usd: that it may cost; no limit if None.
+        tokens: that its calls may read and write; no limit if None.
+        calls: of models that it may make; no limit if None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -56,6 +41,26 @@ class BudgetSettings(BaseModel):
     attempts: int | None = Field(None, ge=1)
     seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     usd: float | None = Field(None, gt=0, allow_inf_nan=False)
+    tokens: int | None = Field(None, ge=1)
+    calls: int | None = Field(None, ge=1)
+
+
+class RunBudgetSettings(BaseModel):
+    """Limits of each run.
+
+    Args:
+        seconds: that it may work; no limit if None.
+        usd: that it may cost; no limit if None.
+        tokens: that its calls may read and write; no limit if None.
+        calls: of models that it may make; no limit if None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    usd: float | None = Field(None, gt=0, allow_inf_nan=False)
+    tokens: int | None = Field(None, ge=1)
+    calls: int | None = Field(None, ge=1)
 
 
 class Settings(BaseSettings):
@@ -66,7 +71,14 @@ class Settings(BaseSettings):
         models: of the embedded ladder, smallest first.
         workers: names of ready-made workers and import paths of your own; the default ones if empty.
         router: which router picks the tiers.
+        planning: when the planner is asked.
+        errors: what workers do about failures.
+        people: when a run waits for a person.
+        cache: whether accepted answers are kept and found again.
         budget: limits of each subtask.
+        run_budget: limits of each run.
+        observability: who is told of runs while they go on.
+        serve: who is served over HTTP, and how much.
         database: the SQLite file that holds runs, so that they can be resumed.
         database_url: another database to hold them instead, as `postgresql://user:password@host/name`.
         database_url_file: a file that holds that URL and nothing else.
@@ -80,7 +92,14 @@ class Settings(BaseSettings):
     )
     workers: tuple[Annotated[str, Field(pattern=WORKER)], ...] = ()
     router: RouterSettings = RouterSettings()
+    planning: PlanningSettings = PlanningSettings()
+    errors: ErrorSettings = ErrorSettings()
+    people: PeopleSettings = PeopleSettings()
+    cache: CacheSettings = CacheSettings()
     budget: BudgetSettings = BudgetSettings()
+    run_budget: RunBudgetSettings = RunBudgetSettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
+    serve: ServingSettings = ServingSettings()
     database: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default_factory=lambda: platformdirs.user_data_path("stellwerk", appauthor=False) / "runs.sqlite"
     )

@@ -220,6 +220,21 @@ class TierSettings(BaseModel):
         return None
 
     @property
+    def key_missing(self) -> str | None:
+        """The variable or the file that should hold the key and does not; None if no key is missing."""
+        if self.kind == "openai" and not self.url and self.api_key_env is None and self.api_key_file is None:
+            return None if os.environ.get("OPENAI_API_KEY") else "OPENAI_API_KEY"
+        try:
+            self.api_key()
+        except ConfigurationError:
+            return self.api_key_env or str(self.api_key_file)
+        return None
+
+    def without_key(self) -> Self:
+        """The same tier for those who call no server."""
+        return self.model_copy(update={"api_key_env": None, "api_key_file": None})
+
+    @property
     def loopback(self) -> bool:
         """Whether the first URL is of this machine alone."""
         host = urlsplit(self.base_url).hostname if self.base_url else None

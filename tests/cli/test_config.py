@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stellwerk.cli import app
+from stellwerk.graphs.default import configured_workers
 from stellwerk.prices import AS_OF, PRICES
 from stellwerk.settings import Settings
 from tests.fake_openai import Body, serve_openai, title_of
@@ -102,6 +103,19 @@ class TestShow:
         assert shown()["tiers.small.serve.grace"] == (30.0, "default")
         assert not any(key.startswith("tiers.large.serve") for key in shown())
 
+    def test_what_is_different_for_one_worker_is_shown_with_where_it_stands(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = str(write("[errors]\nretries = 1\n[errors.workers.extract]\nrun_timeout = 9\n"))
+        monkeypatch.setenv("STELLWERK_ERRORS__WORKERS__EXTRACT__RETRIES", "2")
+        rows = {key: row for key, row in shown().items() if key.startswith("errors.")}
+        assert rows["errors.retries"] == (1, path)
+        assert rows["errors.on_failure"] == ("skip", "default")
+        assert {key: row for key, row in rows.items() if "workers" in key} == {
+            "errors.workers.extract.retries": (2, "STELLWERK_ERRORS__WORKERS__EXTRACT__RETRIES"),
+            "errors.workers.extract.run_timeout": (9.0, path),
+        }
+
     def test_without_a_file(self) -> None:
         assert "file: none; make one with: stellwerk config init" in stellwerk("config", "show").stdout
 
@@ -185,6 +199,19 @@ class TestCheck:
         assert result.exit_code == 2
         assert "router.start.wirte: there is no such worker; did you mean write?" in result.stderr
 
+    def test_a_worker_that_a_policy_alone_names_and_nothing_is_made_to_find_out(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = 'database = "runs.sqlite"\ncache.ttl = 60\n'
+        write(kept + TOML + "[errors.workers.wirte]\nretries = 1\n")
+        monkeypatch.setenv("LARGE_KEY", "k")
+        result = stellwerk("config", "check")
+        assert result.exit_code == 2
+        assert "errors.workers.wirte: there is no such worker; did you mean write?" in result.stderr
+        write(kept + TOML)
+        assert stellwerk("config", "check").exit_code == 0
+        assert not Path("runs.sqlite").exists()
+
     def test_workers_are_imported_only_if_asked_for(
         self, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -221,6 +248,8 @@ class TestInit:
         settings = Settings.load()
         assert [tier.name for tier in settings.tiers] == ["small", "large"]
         assert settings.router.start == {"write": "large"}
+        assert settings.planning.replans == settings.errors.retries == 1
+        assert [worker.name for worker in configured_workers(settings) if worker.substitute] == ["extract"]
 
     def test_a_file_that_is_there_is_kept(self) -> None:
         path = write(TOML)

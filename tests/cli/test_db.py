@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from stellwerk.cli import app
 from stellwerk.graphs import create_orchestrator
+from stellwerk.persistence.migrate import HEAD, version
 from stellwerk.persistence.migrate import upgrade as migrate
-from stellwerk.persistence.migrate import version
 from stellwerk.persistence.retention import find_prunable, prune_thread
 from stellwerk.persistence.run_units import kept_free
 from stellwerk.persistence.runs import RunStore
@@ -93,7 +93,7 @@ def count(url: str) -> dict[str, int]:
 def test_upgrade_makes_the_tables(shared_url: str) -> None:
     result = stellwerk("db", "upgrade", "--database", shared_url)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == "the database is of version 0005\n"
+    assert result.stdout == f"the database is of version {HEAD}\n"
     assert stellwerk("db", "upgrade", "--database", shared_url).exit_code == 0
 
 
@@ -128,6 +128,7 @@ def test_a_dry_run_deletes_nothing(filled: str) -> None:
         "unsaved": 0,
         "runs": 0,
         "traces": 2,
+        "effects": 0,
         "dry_run": True,
     }
     assert outcome["bytes"] > 1500

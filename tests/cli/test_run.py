@@ -93,8 +93,8 @@ class TestRun:
     def test_json_is_one_object(self, text: str) -> None:
         result = stellwerk("run", "Sales and rent?", "--file", text, "--thread", "mine", "--json")
         run = json.loads(result.stdout)
-        assert list(run) == ["thread", "answer", "results", "failure", "ledger", "final_plan"]
-        assert run["thread"] == "mine"
+        assert list(run) == ["thread", "status", "answer", "results", "failure", "ledger", "final_plan"]
+        assert (run["thread"], run["status"]) == ("mine", "done")
         assert run["failure"] is None
         assert run["results"]["sales"]["value"]["answer"] == ["100 dollars"]
         assert run["ledger"]["by_tier"]["small"]["usd"] == pytest.approx(
@@ -150,7 +150,8 @@ class TestRun:
         assert result.exit_code == 1
         assert "100 dollars" in result.stdout
         assert "not done: 1 of 3 subtasks done; missing: rent, text" in result.stderr
-        assert "text: dependency: needs rent" in result.stderr
+        assert "rent (look_up, " in result.stderr or "rent (extract, " in result.stderr
+        assert "text (write): dependency: needs rent" in result.stderr
         again = stellwerk("resume", "partial")
         assert (again.exit_code, again.stdout) == (1, result.stdout)
 
@@ -176,6 +177,51 @@ class TestRun:
 
 
 @pytest.mark.usefixtures("environment")
+class TestOfBefore:
+    def test_a_plan_that_is_used_again_is_told(self, server: FakeOpenAI, text: str) -> None:
+        for _ in range(2):
+            result = stellwerk("run", "Sales and rent?", "--file", text, "--reuse-plans")
+            assert result.exit_code == 0, result.stderr
+        assert len(server.asked("plan")) == 1
+        assert re.search(r"^the plan kept at .* UTC is used again$", result.stderr, re.M)
+        assert re.search(r"^planning +no call; the plan kept at .* was used again", result.stderr, re.M)
+
+    def test_answers_of_before_are_free_and_told(
+        self, server: FakeOpenAI, text: str, plan: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arguments = ["run", "Sales and rent?", "--file", text, "--plan", plan]
+        for _ in range(2):
+            result = stellwerk(*arguments, "--cache")
+            assert result.exit_code == 0, result.stderr
+        assert len(server.requests) == 3
+        assert "3: 3 accepted, 0 rejected; 3 from the cache, free" in result.stderr
+        assert any(line.split()[:4] == ["total", "0", "0", "0"] for line in result.stderr.splitlines())
+        monkeypatch.setenv("STELLWERK_CACHE__TTL", "60")
+        assert "3 from the cache, free" in stellwerk(*arguments).stderr
+        assert "from the cache" not in stellwerk(*arguments, "--no-cache").stderr
+
+    def test_what_gave_no_result_is_planned_anew_as_often_as_is_said(
+        self, server: FakeOpenAI, text: str, plan: str
+    ) -> None:
+        again = {"id": "again", "worker": "write", "instruction": "Say the rent", "depends_on": []}
+
+        def never(body: Body) -> object:
+            if job_of(body) == "What was rent?":
+                raise RefusalError(400, "no such thing")
+            if title_of(body) == "plan":
+                return {"subtasks": [again]}
+            return {"text": "20 dollars."} if job_of(body) == "Say the rent" else answer(body)
+
+        server.answer = never
+        arguments = ["run", "Sales and rent?", "--file", text, "--plan", plan]
+        assert stellwerk(*arguments).exit_code == 1
+        result = stellwerk(*arguments, "--replans", "1", "--thread", "mine")
+        assert result.exit_code == 0, result.stderr
+        assert "planned anew: 1 subtask for what gave no result" in result.stderr
+        assert "(after an interruption: stellwerk resume mine --replans 1)" in result.stderr
+
+
+@pytest.mark.usefixtures("environment")
 class TestWrongUsage:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -186,6 +232,7 @@ class TestWrongUsage:
             (["run", "x", "--plan", "/nowhere.json"], "cannot read /nowhere.json"),
             (["run", "x", "--thread", "../x"], "thread '../x' is not usable"),
             (["run", "x", "--database", "/dev/null/x"], "cannot open the database /dev/null/x"),
+            (["run", "x", "--replans", "11"], "--replans"),
             (["resume", "nobody"], "there is no database "),
         ],
     )

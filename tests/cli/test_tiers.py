@@ -195,6 +195,30 @@ class TestList:
         assert f"small: {server.url}" in result.stdout
         assert server.paths == []
 
+    def test_a_key_that_is_missing_is_said_in_the_row_of_its_tier(
+        self, monkeypatch: pytest.MonkeyPatch, server: Probed, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "large.key"
+        each: list[dict[str, Any]] = [
+            {"name": "small", "model": "m", "url": server.url, "api_key_env": "SMALL_KEY"},
+            {"name": "middle", "model": "m", "url": server.url, "api_key_env": "MIDDLE_KEY"},
+            {"name": "large", "model": "m", "url": server.url, "api_key_file": str(file)},
+            {"name": "own", "model": "m"},
+        ]
+        monkeypatch.setenv("STELLWERK_TIERS", json.dumps(each))
+        monkeypatch.delenv("MIDDLE_KEY", raising=False)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        missing = [None, "MIDDLE_KEY", str(file), "OPENAI_API_KEY"]
+        assert [tier["key_missing"] for tier in as_json("list")] == missing
+        result = stellwerk("list")
+        assert row(result, "small ").split()[-1] == "never"
+        assert "key missing: MIDDLE_KEY" in row(result, "middle ")
+        assert KEY not in result.stdout
+        file.write_text("k")
+        monkeypatch.setenv("MIDDLE_KEY", "k")
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        assert [tier["key_missing"] for tier in as_json("list")] == [None] * 4
+
     def test_a_database_is_not_made_for_it(
         self, monkeypatch: pytest.MonkeyPatch, server: Probed, tmp_path: Path
     ) -> None:

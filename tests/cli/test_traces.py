@@ -85,3 +85,45 @@ def test_no_table_holds_the_key(server: FakeOpenAI, database: Path, tmp_path: Pa
     assert "no such key: ***" in attempts[0]["detail"]
     for file in database.parent.glob("runs.sqlite*"):
         assert KEY.encode() not in file.read_bytes(), file
+
+
+def judged(*arguments: str) -> Any:
+    result = stellwerk("traces", "judge", "--share", "1", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_large_tier_judges_what_was_answered(server: FakeOpenAI, tmp_path: Path) -> None:
+    assert run_once(tmp_path).exit_code == 0
+    text, sales = (attempt["trace_id"] for attempt in listed())
+
+    def judge(body: Body) -> object:
+        assert body["model"] == "large-model"
+        return {"why": "it says 100 dollars", "right": "Say it" not in json.dumps(body)}
+
+    server.answer = judge
+    assert stellwerk("traces", "feedback", sales, "--label", "right", "--source", "gold").exit_code == 0
+    done = judged()
+    assert (done["right"], done["wrong"], done["agreement"]["pairs"]) == (1, 1, 1)
+    assert done["usd"] > 0
+    again = judged()
+    assert (again["right"], again["before"]) == (0, 2)
+    shown = stellwerk("traces", "judge", "--share", "1", "--usd", "1").stdout
+    assert "2 of the sample judged before" in shown
+    assert "agrees with people in 1 of 1 answers (0.03 to 1.00 at 95 %)" in shown
+    said = json.loads(stellwerk("traces", "feedback", text, "--json").stdout)
+    assert [(one["source"], one["who"], one["label"]) for one in said] == [("judge", "large", "wrong")]
+    assert "judge  large  wrong" in stellwerk("traces", "feedback", text).stdout
+
+
+@pytest.mark.usefixtures("database")
+def test_a_judge_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    assert run_once(tmp_path).exit_code == 0
+    for arguments, said in (
+        (("--tier", "lrage"), "did you mean 'large'?"),
+        (("--share", "2"), "share is 2.0"),
+        (("--usd", "0"), "may cost 0.0 USD"),
+    ):
+        result = stellwerk("traces", "judge", *arguments)
+        assert (result.exit_code, said in result.stderr) == (2, True), result.stderr

@@ -4,13 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from stellwerk.error_policy import RETRYABLE
 from stellwerk.errors import ConfigurationError
 from stellwerk.settings import (
     BudgetSettings,
+    CacheSettings,
+    ErrorSettings,
+    PeopleSettings,
+    PlanningSettings,
     RouterSettings,
     ServeSettings,
     Settings,
     TierSettings,
+    WorkerErrorSettings,
     config_file,
 )
 from tests.settings.conftest import WriteToml
@@ -50,14 +56,40 @@ def test_everything_else_that_a_file_may_say(toml: WriteToml, tmp_path: Path) ->
     workers = ["extract", "my_package.workers:invoice_worker"]
     models = ["smollm2-135m"]
     router = {name = "smallest-first", start = {extract = "large"}}
+    planning = {replans = 2, reuse_plans = true}
+    people = {approve = ["extract"], ask = true}
+    cache = {ttl = 3600}
     budget = {attempts = 3, seconds = 60, usd = 0.01}
+    [errors]
+    retries = 2
+    retry_on = ["timeout"]
+    [errors.workers.extract]
+    on_failure = "substitute"
+    substitute = {answer = ["nothing"]}
     """)
     settings = Settings.load()
     assert settings.place == tmp_path / "state" / "runs.sqlite"
     assert settings.workers == ("extract", "my_package.workers:invoice_worker")
     assert settings.models == ("smollm2-135m",)
     assert settings.router.start == {"extract": "large"}
+    assert settings.planning == PlanningSettings(replans=2, reuse_plans=True)
+    assert settings.people == PeopleSettings(approve=("extract",), ask=True)
+    assert settings.cache == CacheSettings(ttl=3600)
     assert settings.budget == BudgetSettings(attempts=3, seconds=60, usd=0.01)
+    assert settings.errors.given() == {"retries": 2, "retry_on": ("timeout",)}
+    assert settings.errors.workers["extract"].given() == {
+        "on_failure": "substitute",
+        "substitute": {"answer": ["nothing"]},
+    }
+
+
+def test_nothing_of_it_is_on_unless_it_is_set() -> None:
+    settings = Settings.load()
+    assert settings.planning == PlanningSettings(replans=0, reuse_plans=False)
+    assert settings.people == PeopleSettings(approve=(), ask=False)
+    assert settings.cache.ttl is None
+    assert settings.errors.given() == {}
+    assert set(settings.errors.retry_on) == RETRYABLE
 
 
 class TestPrecedence:
@@ -72,6 +104,19 @@ class TestPrecedence:
         assert (small.max_concurrency, small.url) == (8, ("http://127.0.0.1:9/v1",))
         assert small.kind == "vllm"
         assert large.serve.port == 9000
+
+    def test_one_value_of_a_worker_from_the_environment(
+        self, toml: WriteToml, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        toml("[errors]\nretries = 1\n[errors.workers.extract]\nretries = 2\nrun_timeout = 9")
+        monkeypatch.setenv("STELLWERK_ERRORS__WORKERS__EXTRACT__RETRIES", "3")
+        monkeypatch.setenv("STELLWERK_ERRORS__WORKERS__LOOK_UP__RETRIES", "4")
+        monkeypatch.setenv("STELLWERK_PLANNING__REPLANS", "5")
+        monkeypatch.setenv("STELLWERK_CACHE__TTL", "60")
+        settings = Settings.load()
+        given = {name: policy.given() for name, policy in settings.errors.workers.items()}
+        assert given == {"extract": {"retries": 3, "run_timeout": 9.0}, "look_up": {"retries": 4}}
+        assert (settings.errors.retries, settings.planning.replans, settings.cache.ttl) == (1, 5, 60.0)
 
     def test_whole_settings_of_the_environment_replace_those_of_the_file(
         self, toml: WriteToml, monkeypatch: pytest.MonkeyPatch
@@ -176,6 +221,38 @@ class TestPrecedence:
         ),
         ("[tiers.a]\nmodel = 'm'\nbase_url = 'http://a'\nurl = 'http://b'", "tiers.a: base_url is the older"),
         ("[router]\nname = 'fixed'", 'router: the router "fixed" needs a tier'),
+        ("[router]\nname = 'fixed'\ntier = 'a'\nexplore = 0.1", "takes neither start nor explore"),
+        ("[router]\nname = 'learned'", "usd_per_failure or usd_per_subtask; found none"),
+        (
+            "[router]\nname = 'learned'\nquality_floor = 0.9\nusd_per_failure = 1",
+            "found quality_floor and usd_per_failure",
+        ),
+        ("[router]\nquality_floor = 0.9", 'quality_floor is for the router "learned"'),
+        ("[router]\nshadow = true", "found none"),
+        (
+            "[router]\nname = 'learned'\nusd_per_failure = 1\ncoverage = 0.5",
+            "coverage belongs to quality_floor",
+        ),
+        ("[router]\nexplore = 2", "router.explore"),
+        ("[planning]\nreplans = 11", "planning.replans: Input should be less than or equal to 10 (found 11)"),
+        ("[planning]\nreuse = true", "planning.reuse: there is no such key; did you mean reuse_plans?"),
+        ("[cache]\nttl = 0", "cache.ttl: Input should be greater than 0 (found 0)"),
+        ("[errors]\nretries = 21", "errors.retries: Input should be less than or equal to 20 (found 21)"),
+        ("[errors]\nretry_on = ['check']", "errors.retry_on.0: Input should be 'unavailable', 'timeout'"),
+        ("[errors]\non_failure = 'substitute'", "errors.on_failure: Input should be 'skip' or 'fail' (found"),
+        ("[errors]\nidle_timeout = inf", "errors.idle_timeout: Input should be a finite number"),
+        (
+            "[errors.extract]\nretries = 1",
+            "errors.extract: there is no such key; one worker has [errors.workers.extract]",
+        ),
+        (
+            "[errors.workers.extract]\nretires = 1",
+            "errors.workers.extract.retires: there is no such key; did you mean retries? keys: retries, ret",
+        ),
+        (
+            "[errors.workers.extract]\non_failure = 'substitute'",
+            'errors.workers.extract: on_failure = "substitute" goes with a substitute; give both, or neither',
+        ),
         ("models = [", "is not TOML"),
     ],
 )
@@ -275,6 +352,11 @@ KEYS = [
     *(f"tiers.small.{key}" for key in TierSettings.model_fields if key not in ("name", "model", "serve")),
     *(f"tiers.small.serve.{key}" for key in ServeSettings.model_fields),
     *(f"router.{key}" for key in RouterSettings.model_fields),
+    *(f"planning.{key}" for key in PlanningSettings.model_fields),
+    *(f"people.{key}" for key in PeopleSettings.model_fields),
+    *(f"errors.{key}" for key in ErrorSettings.model_fields),
+    *(f"errors.workers.extract.{key}" for key in WorkerErrorSettings.model_fields),
+    "cache.ttl",
     *(key for key in Settings.model_fields if key not in ("tiers", "router", "budget")),
     "budget.attempts",
 ]
@@ -346,6 +428,7 @@ class TestWhereTheFileIs:
             (POWERLESS + "api_key_env = 'AWS_SECRET_ACCESS_KEY'", "tiers.small.api_key_env"),
             (POWERLESS + "api_key_file = '/etc/hostname'", "tiers.small.api_key_file"),
             (POWERLESS + "serve = {executable = '/tmp/x'}", "tiers.small.serve"),
+            ("[serve]\napi_keys_file = 'api_keys'", "serve"),
         ],
     )
     def test_a_parent_may_not_say_what_runs_or_where_secrets_go(
