@@ -35,13 +35,16 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from benchmarks.record import conclude
+from stellwerk.budget import Budget
 from stellwerk.graphs import create_orchestrator
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Price, Request, Tier
+from stellwerk.trace import TraceSink
 from stellwerk.worker import Brief
 from stellwerk.workers.create import create_worker
 
 Arm = Callable[[int], Awaitable[object]]
+Waits = Callable[[], Awaitable[object]]
 Saver = BaseCheckpointSaver[Any] | None
 
 OWN = "Stellwerk"
@@ -107,16 +110,26 @@ def stellwerk() -> Arm:
     return orchestrated()
 
 
-def orchestrated(*, chain: bool = False, saver: Saver = None, **options: Any) -> Arm:
+def orchestrated(
+    *,
+    chain: bool = False,
+    saver: Saver = None,
+    budget: Budget | None = None,
+    traces: TraceSink | None = None,
+    **options: Any,
+) -> Arm:
     """Stellwerk's orchestrator on a given plan, side by side or one subtask after the other.
 
     Args:
         chain: whether each subtask depends on the one before it.
         saver: what the graph is compiled with.
+        budget: of each subtask.
+        traces: gets every attempt.
         **options: for `ainvoke`.
     """
     worker = create_worker("find", output=Found, prompt="Copy the figure.", checks=[stands_in_the_document])
-    graph = create_orchestrator([worker], tiers(), synthesizer="join").compile(checkpointer=saver)
+    orchestrator = create_orchestrator([worker], tiers(), synthesizer="join", budget=budget, traces=traces)
+    graph = orchestrator.compile(checkpointer=saver)
 
     async def run(number: int) -> None:
         plan = [
@@ -158,8 +171,10 @@ class Peer(TypedDict, total=False):
     results: list[Any]
 
 
-def _plain(*names: str) -> StateGraph[Any, Any, Any, Any]:
+def _plain(*names: str, waits: Waits | None = None) -> StateGraph[Any, Any, Any, Any]:
     async def step(state: Peer) -> dict[str, Any]:
+        if waits is not None:
+            await waits()
         return {"value": "48,210"}
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(Peer)
@@ -173,12 +188,15 @@ def three_nodes() -> Arm:
     return _called_as_tasks(_plain("route", "generate", "verify"))
 
 
-def same_shape(*, chain: bool = False, saver: Saver = None, **options: Any) -> Arm:
+def same_shape(
+    *, chain: bool = False, saver: Saver = None, waits: Waits | None = None, **options: Any
+) -> Arm:
     """A router that picks a worker, which is a graph of two nodes; what it gives is accepted or not.
 
     Args:
         chain: whether each is called when the one before it is done.
         saver: what the outer graph is compiled with.
+        waits: what the nodes of the worker wait for, in place of a model.
         **options: for `ainvoke`.
     """
 
@@ -190,7 +208,7 @@ def same_shape(*, chain: bool = False, saver: Saver = None, **options: Any) -> A
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(Peer)
     graph.add_node("router", router, destinations=("worker",))
-    graph.add_node("worker", _plain("generate", "verify").compile())
+    graph.add_node("worker", _plain("generate", "verify", waits=waits).compile())
     graph.add_edge(START, "router")
     graph.add_conditional_edges("worker", accepted, ["router", END])
     return _called_as_tasks(graph, chain, saver, options)
@@ -252,24 +270,22 @@ def measure(sizes: Sequence[int], runs: int) -> list[Timing]:
         runs: turns of each arm at each number, after one that is not counted.
     """
     arms = {name: make() for name, make in ARMS.items()}
-    for arm in arms.values():
-        asyncio.run(_timed(arm, min(sizes)))
-    timings = []
-    for size in sizes:
-        for _ in range(runs):
-            for name, arm in arms.items():
-                wall, cpu = asyncio.run(_timed(arm, size))
-                timings.append(
-                    Timing(arm=name, subtasks=size, wall=1000 * wall / size, cpu=1000 * cpu / size)
-                )
-    return timings
+    for name, arm in arms.items():
+        turn(name, arm, min(sizes))
+    return [turn(name, arm, size) for size in sizes for _ in range(runs) for name, arm in arms.items()]
 
 
-async def _timed(arm: Arm, size: int) -> tuple[float, float]:
+def turn(name: str, arm: Arm, size: int) -> Timing:
+    """Run an arm once, and time it."""
+    return asyncio.run(_turn(name, arm, size))
+
+
+async def _turn(name: str, arm: Arm, size: int) -> Timing:
     gc.collect()  # what an earlier turn left is not this one's to clear away
     wall, cpu = time.perf_counter(), time.process_time()
     await arm(size)
-    return time.perf_counter() - wall, time.process_time() - cpu
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Timing(arm=name, subtasks=size, wall=1000 * wall / size, cpu=1000 * cpu / size)
 
 
 def markdown(timings: Sequence[Timing]) -> str:

@@ -1,4 +1,6 @@
-"""Bootstrap intervals that respect clusters: questions about one page succeed or fail together.
+"""Intervals: exact ones of shares, and bootstrapped ones of means.
+
+The latter respect clusters: questions about one page succeed or fail together.
 
 Percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13) in which
 whole clusters are drawn with replacement.
@@ -10,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from stellwerk.errors import InputError
+from stellwerk.routers.bounds import lower_bound, upper_bound
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,16 @@ class Interval:
     estimate: float
     low: float
     high: float
+
+
+def share_interval(hits: int, count: int, confidence: float = 0.95) -> Interval:
+    """A share of independent observations, two-sided and exact (Clopper and Pearson, Biometrika 26, 1934).
+
+    Raises:
+        InputError: The counts are no counts, or the confidence is not between 0 and 1.
+    """
+    one_sided = (1 + confidence) / 2
+    return Interval(hits / count, lower_bound(hits, count, one_sided), upper_bound(hits, count, one_sided))
 
 
 def mean_interval(

@@ -16,10 +16,11 @@ from stellwerk.worker import Worker
 from stellwerk.workers import call_function_worker, extract_worker
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
-_OF_FUNCTIONS = ("ground", "omit", "settle", "solved")
-_ALL = Rails()
-_PLAIN = replace(_ALL, ground=False, omit=False, settle=False, solved=False, salvage=False, repair=False)
-ARMS = {
+_OF_FUNCTIONS = ("ground", "omit", "settle", "solved", "shares")
+_ALL = Rails(ground=True, omit=True, settle=True, solved=True, shares=True)
+_PLAIN = Rails(salvage=False, repair=False)
+ARMS: dict[str, Rails | None] = {
+    "default": None,  # what the tier needs
     "all": _ALL,
     "plain": _PLAIN,
     "free": replace(_PLAIN, constrain=False),
@@ -31,7 +32,16 @@ ARMS = {
     "no constrain, no salvage": replace(_ALL, constrain=False, salvage=False),
     "with unknown": replace(_ALL, unknown=True),
 }
-SHARED = ("all", "no repair", "no flatten", "no constrain", "no constrain, no salvage", "with unknown")
+SHARED = (
+    "default",
+    "all",
+    "plain",
+    "no repair",
+    "no flatten",
+    "no constrain",
+    "no constrain, no salvage",
+    "with unknown",
+)
 
 
 @dataclass(kw_only=True)
@@ -84,11 +94,10 @@ def run_case(case: Case, arm: str, model: str, ladder: Ladder) -> Row:
     )
 
 
-def _worker(case: Case, rails: Rails) -> Worker:
+def _worker(case: Case, rails: Rails | None) -> Worker:
     if case.page is None:
         return call_function_worker([as_json_schema(function) for function in case.functions], rails=rails)
-    plain = extract_worker()
-    return replace(plain, rails=rails, repairs=plain.repairs if rails.repair else 0)
+    return replace(extract_worker(), rails=rails)
 
 
 def _wrong(case: Case, value: Any) -> str | None:

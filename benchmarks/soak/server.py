@@ -18,6 +18,8 @@ import time
 from email.utils import formatdate
 from typing import Any
 
+from benchmarks.json_requests import JsonRequests
+
 JOB = re.compile(r"Job: (\S+)\nAnswer:")
 _OTHERS = re.compile(r'"answer": "([^"]+)"')
 
@@ -33,33 +35,17 @@ class Log:
         os.write(self._file, (json.dumps({"at": time.monotonic(), **event}) + "\n").encode())
 
 
-class Server(asyncio.Protocol):
+class Server(JsonRequests):
     """One connection."""
 
     running = 0
     served = 0
 
     def __init__(self, name: str, log: Log, faults: Faults, chance: random.Random, think: float) -> None:
+        super().__init__()
         self._name, self._log, self._faults, self._chance, self._think = name, log, faults, chance, think
-        self._transport: asyncio.Transport | None = None
-        self._read = b""
         self._request: str | None = None
         self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._read += data
-        head, end, body = self._read.partition(b"\r\n\r\n")
-        if not end:
-            return
-        length = int(re.findall(rb"(?i)content-length: *(\d+)", head)[0])
-        if len(body) < length:
-            return
-        self._read = body[length:]
-        self._begin(json.loads(body[:length]))
 
     def eof_received(self) -> None:
         self._end("gone")
@@ -67,7 +53,7 @@ class Server(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._end("gone")
 
-    def _begin(self, body: dict[str, Any]) -> None:
+    def asked(self, body: dict[str, Any]) -> None:
         prompt = body["messages"][-1]["content"]
         job = JOB.findall(prompt)[-1]
         Server.served += 1

@@ -18,7 +18,7 @@ from stellwerk.document import Document
 from stellwerk.errors import TierError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.nodes.prompts import worker_messages
-from stellwerk.outcome import SubtaskResult
+from stellwerk.outcome import SubtaskResult, served_attempt
 from stellwerk.routers import SmallestFirst
 from stellwerk.tiers import Ladder, Request, embedded_ladder
 from stellwerk.worker import Brief, Worker
@@ -120,7 +120,8 @@ def baseline_worker() -> Worker:
     )
 
 
-def _worker_for(question: Question, page: Page) -> str:
+def worker_for(question: Question, page: Page) -> str:
+    """The worker for a question, by its words and the names of the page's rows."""
     return reader_of(Brief(instruction=question.text, documents=[_document(page)])) or "extract"
 
 
@@ -180,7 +181,7 @@ def run_ladder(
                 "subtasks": [
                     {
                         "id": f"q{number}",
-                        "worker": _worker_for(question, page),
+                        "worker": worker_for(question, page),
                         "instruction": question.text,
                     }
                     for number, question in enumerate(page.questions, 1)
@@ -254,12 +255,17 @@ def _fill(row: Row, result: SubtaskResult, ladder: Ladder) -> None:
     row.worker = result["worker"]
     if result["status"] != "accepted":
         return
-    row.tier = result["attempts"][-1]["tier"]
+    row.tier = (served_attempt(result) or result["attempts"][-1])["tier"]
     value: Mapping[str, Any] = result["value"]
-    row.scale = value["unit"]
-    row.prediction = _two_decimals(value["value"]) if "expression" in value else _unpacked(value["answer"])
+    row.prediction, row.scale = said(value)
     if "expression" in value:
         row.attempts[-1]["expression"] = value["expression"]
+
+
+def said(value: Mapping[str, Any]) -> tuple[Any, str]:
+    """The answer and the scale in what a worker made, as the metric takes them."""
+    answer = _two_decimals(value["value"]) if "expression" in value else _unpacked(value["answer"])
+    return answer, value["unit"]
 
 
 def _unpacked(answer: list[str]) -> str | list[str] | None:

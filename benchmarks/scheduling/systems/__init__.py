@@ -1,0 +1,1 @@
+"""What runs a plan: Stellwerk, and what people would use instead."""
