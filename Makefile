@@ -3,18 +3,22 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 3
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/annual_report
 SOURCES := $(shell find stellwerk -type f ! -name '*.pyc') pyproject.toml README.md LICENSE NOTICE
 BESIDE := tests benchmarks deploy examples docs pyproject.toml langgraph.json Makefile LICENSE $(wildcard *.md)
-FAST := not server and not model and not slow and not vllm
+MEETING := chat cli graphs nodes persistence tiers test_public.py test_api.py workers/test_create.py workers/test_mcp.py
+GRAPHS := declared default drawing orchestrator
+FAST := not server and not model and not slow and not vllm and not long
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-all test-vllm test-wheel test-oldest models lint format types imports studio \
-	bench-tatqa bench-overhead bench-persistence bench-soak kills clean
+.PHONY: help demo test test-release test-fast test-all test-long test-vllm test-wheel test-oldest models lint format types imports studio \
+	bench-tatqa bench-overhead bench-persistence bench-soak bench-scheduling \
+	bench-routing kills clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -23,25 +27,35 @@ demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual rep
 	$(BIN)/stellwerk models pull
 	$(BIN)/stellwerk run "$$(cat $(EXAMPLE)/task.txt)" --file $(EXAMPLE)/page.md
 
-test: lint types imports test-all test-vllm test-wheel test-oldest  ## Run every check there is (about 15 minutes)
+test: lint types imports test-all test-vllm  ## Run style, types, import directions and all tests (about 15 minutes)
 	@echo "All checks passed."
 
-test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model, start no server and are not slow (a minute or two)
-	$(BIN)/python -m pytest -n 2 -m "$(FAST)"
+test-release: test test-wheel test-oldest test-long  ## Run every check there is, as before a release (about half an hour)
 
-test-all: $(VENV)/.installed-dev models  ## Run all tests but those of vLLM; the 135M model is fetched (98 MB)
-	$(BIN)/python -m pytest -n 2 -m "not vllm"
+test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model, start no server and are not slow (a minute or two)
+	$(BIN)/python -m pytest -n $(JOBS) -m "$(FAST)"
+
+test-all: $(VENV)/.installed-dev models  ## Run all tests but those of vLLM and test-long; the 135M model is fetched (98 MB)
+	$(BIN)/python -m pytest -n $(JOBS) -m "not vllm and not long"
+
+test-long: $(VENV)/.installed-dev  ## Run what draws thousands of samples to check what routers promise (a few minutes)
+	$(BIN)/python -m pytest -n $(JOBS) -m long
 
 test-vllm: $(VENV)/.installed-dev  ## Run the tests on a real vLLM server, where one can be started (a few minutes)
 	$(BIN)/python -m pytest tests/vllm
 
-# `test-all` runs everything with the newest dependencies, and `test-oldest` what is fast on the wheel: this is where
-# both meet, on what a wheel may lack (modules, migrations, the command) and on what the newest release may break.
+# `test-all` runs everything with the newest dependencies, and `test-oldest` runs on the wheel: this is where both meet, before
+# a release. An environment that is old has other dependencies by then than a new one.
 test-wheel: .venv-wheel/.installed  ## Run the tests of the public surface against the built wheel with the newest dependencies
-	$(call test_installed,.venv-wheel,tests/test_*.py tests/cli tests/graphs tests/persistence/test_runs.py)
+	$(call test_installed,.venv-wheel,tests/test_public.py tests/test_api.py tests/test_docs.py tests/cli/test_run.py \
+	tests/cli/test_db.py tests/cli/test_config.py $(GRAPHS:%=tests/graphs/test_%.py) -k "not postgresql and not mariadb")
 
+# Only what meets a dependency whose oldest version is promised: routers compute with numpy alone, settings and ready-made
+# workers with the standard library and pydantic, and benchmarks are not in the wheel. SQL for servers is that for SQLite but
+# for dialects, which `test-all` runs, as it does the same statements on a database in memory.
 test-oldest: .venv-oldest/.installed  ## Run the fast tests against the built wheel with the oldest promised dependencies
-	$(call test_installed,.venv-oldest,-o filterwarnings=default)
+	$(call test_installed,.venv-oldest,-o filterwarnings=default $(MEETING:%=tests/%) \
+	-k "not postgresql and not mariadb and not memory")
 
 models: $(VENV)/.installed-dev
 	$(BIN)/stellwerk models pull smollm2-135m
@@ -75,11 +89,17 @@ bench-persistence: $(VENV)/.installed-dev  ## Measure checkpointers beside LangG
 bench-soak: $(VENV)/.installed-dev  ## Run 2,000 subtasks over two servers that fail, hang and are killed; no model
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
+bench-scheduling: .venv-bench/.installed  ## Measure how close plans come to their critical path, beside peers; no model, half an hour
+	.venv-bench/bin/python -m benchmarks.scheduling --json scheduling.json $(ARGS)
+
+bench-routing: .venv-bench/.installed  ## Measure routers beside their peers on published data; STELLWERK_DATA names it, ARGS adds options
+	LITELLM_LOCAL_MODEL_COST_MAP=True .venv-bench/bin/python -W ignore -m benchmarks.routing $(ARGS)
+
 kills: $(VENV)/.installed-dev  ## Kill runs 200 times with SIGKILL and resume them; ARGS='--url ...' names another database
 	$(BIN)/python -m tests.persistence.kills --kills 200 $(ARGS)
 
 clean:  ## Remove what was built and the environments of the checks; keeps .venv and the models
-	rm -rf dist build .venv-wheel .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf dist build .venv-wheel .venv-oldest .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stellwerk needs Python 3.11 or later; name one: make PYTHON=...")'
@@ -103,6 +123,12 @@ dist/.built: $(SOURCES) | $(VENV)/.installed-dev
 	grep -q 'dist-info/licenses/LICENSE$$' dist/contents
 	grep -q 'dist-info/licenses/NOTICE$$' dist/contents
 	! grep -vE '^stellwerk(/|-[0-9.]+\.dist-info/)' dist/contents
+	@touch $@
+
+# Peers in an environment of their own: what they pin shall not decide what the tests run with.
+.venv-bench/.installed: pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP) --editable '.[bench]'
 	@touch $@
 
 .venv-wheel/.installed: dist/.built
@@ -131,6 +157,6 @@ define test_installed
 	place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && here=$$PWD && cp -R $(BESIDE) "$$place" && cd "$$place" && \
 	"$$here/$(1)/bin/python" -c 'import stellwerk; print(stellwerk.__file__); assert "site-packages" in stellwerk.__file__' && \
 	"$$here/$(1)/bin/python" -m pip list --disable-pip-version-check --format freeze | grep -iE '^(langgraph|langchain-core)==' && \
-	"$$here/$(1)/bin/python" -m pytest -q -n 2 -p no:cacheprovider -m "$(FAST)" $(2) \
-	--deselect tests/graphs/test_default.py::test_langgraph_json_names_factories_that_are_there
+	"$$here/$(1)/bin/python" -m pytest -q -n $(JOBS) -p no:cacheprovider -m "$(FAST)" $(2) \
+	--deselect tests/graphs/test_default.py::test_langgraph_json_names_what_is_there
 endef
