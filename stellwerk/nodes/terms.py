@@ -24,6 +24,9 @@ from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import CHARACTERS_PER_TOKEN, Tier
 from stellwerk.worker import Brief, Worker
 
+_UNCOUNTED = 0.05
+"""Seconds. What lies between calls is not measured: so little left is that, and no time for another call."""
+
 
 def terms_of(
     tier: str, ladder: Ladder, budget: Budget, attempts: Sequence[Attempt], worker: Worker, brief: Brief
@@ -39,6 +42,8 @@ def terms_of(
     seconds = None
     if budget.seconds is not None:
         seconds = budget.seconds - sum(_seconds(attempt["calls"]) for attempt in attempts)
+        if attempts and seconds < min(_UNCOUNTED, budget.seconds / 10):
+            seconds = 0.0
     terms = Terms(last=last, seconds=seconds)
     if budget.counts_spending:
         spent = spending_of(calls_of(attempts), prices_of(ladder))
