@@ -38,7 +38,7 @@ test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model, start no
 # Hundreds of tests kill processes and count seconds; on a machine that is busy elsewhere, one in some thousands is late.
 # It gets a second try, and the closing lines name it.
 test-all: $(VENV)/.installed-dev models  ## Run all tests but those of vLLM and test-long; the 135M model is fetched (98 MB)
-	$(BIN)/python -m pytest -n $(JOBS) -m "not vllm and not long" --reruns 1
+	$(BIN)/python -m pytest -n $(JOBS) -m "not vllm and not long" --reruns 1 --durations 25
 
 test-long: $(VENV)/.installed-dev  ## Run what draws thousands of samples to check what routers promise (a few minutes)
 	$(BIN)/python -m pytest -n $(JOBS) -m long
