@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -15,7 +16,7 @@ from stellwerk.budget import Budget
 from stellwerk.errors import ConfigurationError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.routers import Fixed
-from stellwerk.tiers import Ladder, Tier
+from stellwerk.tiers import Ladder, Price, Tier
 from stellwerk.worker import Brief, Worker
 from tests.fakes import (
     WAIT,
@@ -290,6 +291,22 @@ def test_the_ledger_counts_what_was_called(sync: bool) -> None:
     assert 0 < ledger["total"]["usd"] < ledger["all_large"]["usd"] * 2
     assert 0 < ledger["wall_seconds"] < WAIT
     json.dumps(ledger, allow_nan=False)
+
+
+class Silent(FakeListChatModel):
+    """Says nothing of what a call took."""
+
+
+def test_a_model_that_does_not_say_what_it_took_is_not_free(sync: bool) -> None:
+    reply = json.dumps({"text": "made:a of nothing"})
+    silent = Tier(name="silent", model=Silent(responses=[reply]), price=Price(input=1.0, output=2.0))
+    graph = create_orchestrator([worker()], Ladder([silent]), synthesizer="join").compile()
+    output = run(graph, given(a=""), sync=sync)
+    (call,) = output["results"]["a"]["attempts"][0]["calls"]
+    assert call["estimated"]
+    assert call["usage"]["input"] > 10  # the prompt has more words than that
+    assert len(reply) / 5 < call["usage"]["output"] < len(reply)
+    assert output["ledger"]["total"]["usd"] > 0
 
 
 def test_planning_and_merging_are_counted(sync: bool) -> None:
