@@ -281,6 +281,25 @@ def test_the_router_is_the_callers_choice(sync: bool) -> None:
 # The ledger
 
 
+def test_a_stream_tells_of_a_subtask_while_others_go_on(sync: bool) -> None:
+    signals = Signals()
+    graph = orchestrator(paced(signals, {"b": ["a told"]}), not_asked)
+
+    def hear(update: dict[str, Any]) -> list[tuple[str, str]]:
+        if (result := update.get("run_subtask")) is None:
+            return []
+        signals.send(f"{result['id']} told")
+        return [(result["id"], result["status"])]
+
+    def heard() -> list[tuple[str, str]]:
+        return [told for update in graph.stream(given(a="", b="")) for told in hear(update)]
+
+    async def aheard() -> list[tuple[str, str]]:
+        return [told async for update in graph.astream(given(a="", b="")) for told in hear(update)]
+
+    assert (heard() if sync else asyncio.run(aheard())) == [("a", "accepted"), ("b", "accepted")]
+
+
 def test_the_ledger_counts_what_was_called(sync: bool) -> None:
     small, large = Scripted(reply=hopeless("b")), Scripted(reply=make)
     ledger = run(orchestrator(small, large), given(a="", b=""), sync=sync)["ledger"]
