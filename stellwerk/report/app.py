@@ -114,24 +114,24 @@ def report_app(
         )
         return replace(found, runs=[named(request, run) for run in found.runs])
 
-    def one(request: Request) -> RunView | None:
+    def which(request: Request) -> tuple[str | None, str | None]:
         asked = request.query_params
         thread = asked.get("thread")
-        view = run_view(
-            traces,
-            asked.get("run"),
-            thread_id=None if thread is None else called.meant(request, thread),
-            visible=allowed(request),
-            contents=contents,
-        )
+        return asked.get("run"), None if thread is None else called.meant(request, thread)
+
+    def one(request: Request) -> RunView | None:
+        run_id, thread_id = which(request)
+        view = run_view(traces, run_id, thread_id=thread_id, visible=allowed(request), contents=contents)
         return view and replace(view, run=named(request, view.run))
 
     def pulse_of(selection: Selection) -> str:
         traces.flush(WAIT)
         return traces.database.read(lambda c: units.pulse(c, selection))
 
-    def pulse_of_run(view: RunView) -> str:
-        return f"{view.run.outcome} {sum(len(subtask.attempts) for subtask in view.subtasks)}"
+    def pulse_of_run(request: Request) -> str | None:
+        traces.flush(WAIT)
+        chosen, (run_id, thread_id) = Selection(visible=allowed(request)), which(request)
+        return traces.database.read(lambda c: units.run_pulse(c, chosen, run_id, thread_id))
 
     def index(request: Request) -> Response:
         selection, period = chosen(request)
@@ -140,8 +140,8 @@ def report_app(
         return HTMLResponse(served_overview(found, shown, pulse=pulse, period=period))
 
     def run(request: Request) -> Response:
-        view = one(request)
-        return _missing() if view is None else HTMLResponse(served_run(view, pulse=pulse_of_run(view)))
+        pulse, view = pulse_of_run(request), one(request)  # in this order, so that nothing new is missed
+        return _missing() if view is None else HTMLResponse(served_run(view, pulse=pulse or ""))
 
     def data(request: Request) -> Response:
         return JSONResponse(plain(all_of(request, chosen(request)[0])))
@@ -151,9 +151,9 @@ def report_app(
         return _missing() if view is None else JSONResponse(plain(view))
 
     def pulse(request: Request) -> Response:
-        if "run" in request.query_params:
-            view = one(request)
-            return _missing() if view is None else JSONResponse({"pulse": pulse_of_run(view)})
+        if request.query_params.keys() & {"run", "thread"}:
+            found = pulse_of_run(request)
+            return _missing() if found is None else JSONResponse({"pulse": found})
         return JSONResponse({"pulse": pulse_of(chosen(request)[0])})
 
     def style(request: Request) -> Response:

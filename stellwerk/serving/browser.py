@@ -37,16 +37,31 @@ def from_another_site(headers: Mapping[str, str]) -> bool:
     """
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return True
-    if (origin := headers.get("origin")) is None:
-        return False
-    scheme = origin.partition(":")[0]
-    place = _place(origin, scheme)
-    return place is None or place != _place(f"//{headers.get('host', '')}", scheme)
+    origin = headers.get("origin")
+    return origin is not None and not _same(origin, headers)
+
+
+def from_own_page(headers: Mapping[str, str]) -> bool:
+    """Whether a page of this server had the browser send it, as far as browsers tell.
+
+    A browser sends a password without being asked below the address only where it was asked for it; elsewhere
+    the same realm has to be named first, such as where a page under `/orchestrator/playground/` runs a task.
+    """
+    if (site := headers.get("sec-fetch-site")) is not None:
+        return site == "same-origin"
+    page = headers.get("origin") or headers.get("referer") or ""
+    return bool(page) and _same(page, headers)
 
 
 def shows_page(method: str, path: str, headers: Mapping[str, str]) -> bool:
     """Whether a browser asks for one of the pages, to show it to a person."""
     return method == "GET" and "text/html" in headers.get("accept", "") and _PAGES.fullmatch(path) is not None
+
+
+def _same(page: str, headers: Mapping[str, str]) -> bool:
+    scheme = page.partition(":")[0]
+    place = _place(page, scheme)
+    return place is not None and place == _place(f"//{headers.get('host', '')}", scheme)
 
 
 def _place(address: str, scheme: str) -> tuple[str, int | None] | None:

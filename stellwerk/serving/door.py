@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.serving.browser import CHALLENGE, from_another_site, password_of, shows_page
+from stellwerk.serving.browser import (
+    CHALLENGE,
+    from_another_site,
+    from_own_page,
+    password_of,
+    shows_page,
+)
 from stellwerk.serving.credentials import LOCAL, Credentials
 from stellwerk.serving.problem import Problem
 from stellwerk.settings import ServingSettings
@@ -42,13 +48,13 @@ class Door:
             _check_own(headers)
         if owner := self._credentials.owner_of(given):
             return owner
-        shown = shows_page(request.method, request.scope["path"], headers)
+        browser = shows_page(request.method, request.scope["path"], headers) or from_own_page(headers)
         raise Problem(
             401,
             "Not authorised",
             "The key or token is missing, unknown, or not valid any more; "
-            + ("give it as the password." if shown else "send it as 'Authorization: Bearer ...'."),
-            headers={"WWW-Authenticate": CHALLENGE if shown else "Bearer"},
+            + ("give it as the password." if browser else "send it as 'Authorization: Bearer ...'."),
+            headers={"WWW-Authenticate": CHALLENGE if browser else "Bearer"},
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from stellwerk.serving.browser import from_another_site, password_of, shows_page
+from stellwerk.serving.browser import from_another_site, from_own_page, password_of, shows_page
 from tests.serving.served import Site, refused
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -118,6 +118,31 @@ class TestOtherSites:
             page = ask("GET", "/report/", {**HTML, **basic(key)})
         assert page.status_code == 403
         assert "enter this address by itself" in page.text
+
+
+class TestOwnPages:
+    @pytest.mark.parametrize(
+        ("sent", "own"),
+        [
+            ({"sec-fetch-site": "same-origin"}, True),
+            ({"sec-fetch-site": "cross-site", "origin": OWN}, False),
+            ({"sec-fetch-site": "none"}, False),
+            ({"origin": OWN}, True),
+            ({"referer": f"{OWN}/report/run?run=1"}, True),
+            ({"origin": "null", "referer": f"{OWN}/report/"}, False),
+            ({"referer": "http://other.example/"}, False),
+            ({}, False),
+        ],
+    )
+    def test_what_they_ask_for_is_known(self, sent: Mapping[str, str], own: bool) -> None:
+        assert from_own_page({"host": "agents.example:8080", **sent}) is own
+
+    def test_they_are_asked_for_the_password_also_elsewhere(self, place: Site) -> None:
+        """A browser sends it below the page's address only, until it is asked for it elsewhere."""
+        with place.client() as browser:
+            found = browser.post("/threads", headers={"Sec-Fetch-Site": "same-origin"})
+        refused(found, 401)
+        assert found.headers["WWW-Authenticate"].startswith("Basic realm=")
 
 
 @pytest.mark.parametrize(
