@@ -11,7 +11,7 @@ SOURCES := $(shell find stellwerk -type f ! -name '*.pyc') pyproject.toml README
 BESIDE := tests benchmarks deploy examples docs pyproject.toml langgraph.json Makefile LICENSE $(wildcard *.md)
 MEETING := chat cli graphs nodes persistence tiers test_public.py test_api.py workers/test_create.py workers/test_mcp.py
 GRAPHS := declared default drawing orchestrator
-FAST := not server and not model and not slow and not vllm and not long
+FAST := not server and not browser and not model and not slow and not vllm and not long
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -15,6 +15,7 @@ from stellwerk.serving import chat_routes, health_routes, thread_routes, worker_
 from stellwerk.serving.body_limit import BodyLimit
 from stellwerk.serving.door import Door
 from stellwerk.serving.problem import Problem, problem_response
+from stellwerk.serving.report_page import mount_report
 from stellwerk.serving.running import Runs
 from stellwerk.serving.service import open_service
 from stellwerk.settings import Settings
@@ -41,6 +42,8 @@ def create_app(settings: Settings | None = None, *, ladder: Ladder | None = None
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_service(chosen, ladder, app.state.runs) as service:
             app.state.service = service
+            if report is not None:
+                report.open(service.traces)
             yield
 
     # No pages that load scripts from elsewhere; /openapi.json has the same.
@@ -49,6 +52,7 @@ def create_app(settings: Settings | None = None, *, ladder: Ladder | None = None
     )
     app.state.door = Door(chosen.serve)
     app.state.runs = Runs(chosen.serve)
+    report = mount_report(app, app.state.door)
     for routes in (thread_routes, worker_routes, chat_routes, health_routes):
         app.include_router(routes.router)
     app.add_middleware(BodyLimit, most=chosen.serve.max_body_bytes)

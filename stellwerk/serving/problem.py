@@ -11,8 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 from stellwerk.errors import DatabaseError, InputError, LeaseError, RunCancelledError
+from stellwerk.serving.browser import shows_page
 
 _log = logging.getLogger(__name__)
 _GO_ON = (
@@ -124,8 +126,8 @@ def of(error: BaseException) -> Problem:
             )
 
 
-async def problem_response(request: Request, error: Exception) -> JSONResponse:
-    """For whatever a route raises."""
+async def problem_response(request: Request, error: Exception) -> Response:
+    """For whatever a route raises; a person in front of a page is told in words."""
     match error:
         case RequestValidationError():
             found = _invalid(error)
@@ -138,6 +140,8 @@ async def problem_response(request: Request, error: Exception) -> JSONResponse:
             )
         case _:
             found = of(error)
+    if shows_page(request.method, request.scope["path"], request.headers):
+        return PlainTextResponse(f"{found.title}\n\n{found.detail}\n", found.status, headers=found.headers)
     return found.response(request.url.path)
 
 

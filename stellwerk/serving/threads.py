@@ -23,7 +23,8 @@ class Threads:
     """The threads of each owner, in a store.
 
     The database knows a thread by a digest of its owner and its id, so that no id leads to another's: whoever
-    names one that is not theirs asks for a thread that there is not.
+    names one that is not theirs asks for a thread that there is not. The names of all that an owner has begin
+    alike, by which the report knows them.
     """
 
     def __init__(self, store: AsyncSQLAlchemyStore) -> None:
@@ -42,7 +43,7 @@ class Threads:
             Problem: if the owner has no such thread.
         """
         # One way for all that is not there, be it another's or nobody's.
-        if not _ID.fullmatch(name) or await self._store.aget(_namespace(owner), name) is None:
+        if not is_id(name) or await self._store.aget(_namespace(owner), name) is None:
             raise Problem(404, "No such thread", "None of your threads has this id; POST /threads makes one.")
         return inner(owner, name)
 
@@ -62,16 +63,25 @@ class Threads:
 
 def inner(owner: str, name: str) -> str:
     """How the database calls a thread of an owner."""
-    return "served-" + _digest("thread", owner, name)
+    return scope_of(owner) + name
+
+
+def scope_of(owner: str) -> str:
+    """How the names of all of an owner's threads begin in the database."""
+    return f"served-{_digest(owner)}-"
+
+
+def is_id(name: str) -> bool:
+    """Whether a thread may have this id."""
+    return _ID.fullmatch(name) is not None
 
 
 def _namespace(owner: str) -> tuple[str, ...]:
-    return ("stellwerk-serving", "threads", _digest("owner", owner))
+    return ("stellwerk-serving", "threads", _digest(owner))
 
 
-def _digest(*parts: str) -> str:
-    # As JSON: joined by anything else, two pairs could give the same text.
-    return hashlib.sha256(json.dumps(["stellwerk", *parts]).encode()).hexdigest()
+def _digest(owner: str) -> str:
+    return hashlib.sha256(json.dumps(["stellwerk", "owner", owner]).encode()).hexdigest()
 
 
 def _deleted(connection: Connection, thread: str) -> bool:

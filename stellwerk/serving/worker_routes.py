@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
+from langchain_core.runnables import RunnableConfig
 
 from stellwerk.errors import ConfigurationError, InputError
 from stellwerk.serving.bodies import WorkerBody, documents_of
@@ -16,6 +18,7 @@ from stellwerk.serving.event_stream import Events, EventStream, event, last_even
 from stellwerk.serving.problem import conflict
 from stellwerk.serving.running import outcome
 from stellwerk.serving.service import Service, TheService
+from stellwerk.serving.threads import inner
 
 router = APIRouter(tags=["workers"])
 
@@ -35,7 +38,7 @@ async def run(
 ) -> dict[str, Any]:
     """Make one attempt at a job on one tier; nothing of it is kept but its trace."""
     given = _given(name, body, service)
-    running = service.runs.start(owner, partial(_work, name, given, service, lambda step: None))
+    running = service.runs.start(owner, partial(_work, name, given, owner, service, lambda step: None))
     return await outcome(request, running)
 
 
@@ -48,7 +51,7 @@ async def stream(name: str, body: WorkerBody, owner: Owner, service: TheService)
     def tell(step: str) -> None:
         events.put(event("progress", {"step": step}))
 
-    running = service.runs.start(owner, partial(_work, name, given, service, tell))
+    running = service.runs.start(owner, partial(_work, name, given, owner, service, tell))
     return EventStream(
         running,
         events,
@@ -76,11 +79,13 @@ def _given(name: str, body: WorkerBody, service: Service) -> dict[str, Any]:
 
 
 async def _work(
-    name: str, given: dict[str, Any], service: Service, tell: Callable[[str], None]
+    name: str, given: dict[str, Any], owner: str, service: Service, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     await service.probed.find_out(lambda line: None)
     values: dict[str, Any] = {}
-    stream = service.worker_graph(name).astream(given, stream_mode=["updates", "values"])
+    # No thread that could be asked for, but a name under which its trace is the owner's.
+    config: RunnableConfig = {"configurable": {"thread_id": inner(owner, f"worker-{secrets.token_hex(16)}")}}
+    stream = service.worker_graph(name).astream(given, config, stream_mode=["updates", "values"])
     async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:
         async for mode, chunk in chunks:
             if mode == "values":
