@@ -19,7 +19,7 @@ from stellwerk.errors import DatabaseError
 from stellwerk.graphs.default import configured_workers, default_ladder
 from stellwerk.graphs.kept import Kept
 from stellwerk.graphs.opened import opened
-from stellwerk.graphs.session import Graph, ProbedGraph, Session
+from stellwerk.graphs.session import Drive, Graph, ProbedGraph, Session
 from stellwerk.graphs.worker import create_worker_graph
 from stellwerk.nodes.supervisor import task_of
 from stellwerk.observer import Observer
@@ -81,9 +81,9 @@ class Service:
         """
         return self.session_on(await self.threads.inner(owner, thread))
 
-    def session_on(self, inner: str) -> Session:
-        """A thread, by the name that the database knows it by."""
-        return Session(self.probed, self.saver, inner, _busy)
+    def session_on(self, inner: str, *, drive: Drive | None = None) -> Session:
+        """A thread, by the name that the database knows it by; `drive` as for `Session`."""
+        return Session(self.probed, self.saver, inner, _busy, drive=drive)
 
     def given(self, body: RunBody) -> dict[str, Any]:
         """A task as the graph takes it.
