@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, cast
 
@@ -16,6 +16,8 @@ from stellwerk.errors import InputError, LeaseError, StellwerkError
 from stellwerk.graphs.progress import ModelCalls, Progress
 from stellwerk.graphs.questions import Asked, open_questions, short_ids
 from stellwerk.graphs.recorded import note_ending
+from stellwerk.nodes.state import OrchestratorState
+from stellwerk.nodes.supervisor import task_of
 from stellwerk.outcome import SubtaskResult
 from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore
 from stellwerk.persistence.database import AsyncDatabase
@@ -29,6 +31,8 @@ from stellwerk.tiers.probe_ladder import aprobe_ladder
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 Values = dict[str, Any]
 Say = Callable[[str], None]
+Drive = Callable[[Graph, "Values | Command[Any] | None", RunnableConfig], Awaitable[None]]
+"""Runs a graph on an input under a config, until it stops."""
 TTL = 60.0  # seconds until a run whose process died can be taken over
 _PROBE = 30.0  # seconds that a run waits to know what its servers do
 _HEARTBEAT = 3.0  # seconds until a run notices that it is cancelled
@@ -81,6 +85,7 @@ class Session:
         saver: holds the thread.
         thread: its name.
         busy: the error that says by whom the thread is being run.
+        drive: how the graph is run, where somebody wants more of it than lines; it has to be durable.
     """
 
     def __init__(
@@ -89,6 +94,8 @@ class Session:
         saver: AsyncSQLAlchemySaver,
         thread: str,
         busy: Callable[[str, Run], Exception],
+        *,
+        drive: Drive | None = None,
     ) -> None:
         self.progress = Progress()
         self.asked: list[Asked] = []  # what the run stopped for
@@ -97,6 +104,7 @@ class Session:
         self._runs = AsyncRunStore(saver.database)
         self._thread = thread
         self._busy = busy
+        self._own_drive = drive
         self._config: RunnableConfig = {
             "configurable": {"thread_id": thread},
             "callbacks": [ModelCalls(self.progress)],
@@ -116,7 +124,7 @@ class Session:
         if (await self.state())[1]:
             await self.check_free()
             raise unfinished
-        async with self._held(given["task"]) as hold:
+        async with self._held(task_of(cast("OrchestratorState", given))) as hold:
             if (await self.state())[1]:  # since a moment ago
                 raise unfinished
             return await self._drive(given, say, hold)
@@ -187,13 +195,11 @@ class Session:
     async def _drive(self, given: Values | Command[Any] | None, say: Say, hold: Hold) -> Values:
         self.asked = []
         await self._probed.find_out(say)
-        stream = self._probed.graph.astream(
-            given, hold.bind(self._config), stream_mode="tasks", subgraphs=True, durability="sync"
-        )
-        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
-            async for namespace, event in events:
-                for line in self.progress.feed(namespace, event):
-                    say(line)
+        config = hold.bind(self._config)
+        if self._own_drive is not None:
+            await self._own_drive(self._probed.graph, given, config)
+        else:
+            await self._tell(given, config, say)
         values, waiting = await self.state()
         note_ending(hold, values, waiting=waiting)
         if waiting:
@@ -201,6 +207,15 @@ class Session:
             if not self.asked:
                 raise StellwerkError(f"thread {self._thread} stopped before its end, and asks nothing")
         return values
+
+    async def _tell(self, given: Values | Command[Any] | None, config: RunnableConfig, say: Say) -> None:
+        stream = self._probed.graph.astream(
+            given, config, stream_mode="tasks", subgraphs=True, durability="sync"
+        )
+        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
+            async for namespace, event in events:
+                for line in self.progress.feed(namespace, event):
+                    say(line)
 
 
 def ended(thread: str, values: Values, asked: Sequence[Asked]) -> dict[str, Any]:

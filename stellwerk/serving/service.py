@@ -19,7 +19,7 @@ from stellwerk.errors import DatabaseError
 from stellwerk.graphs.default import configured_workers, default_ladder
 from stellwerk.graphs.kept import Kept
 from stellwerk.graphs.opened import opened
-from stellwerk.graphs.session import Graph, ProbedGraph, Session
+from stellwerk.graphs.session import Drive, Graph, ProbedGraph, Session
 from stellwerk.graphs.worker import create_worker_graph
 from stellwerk.nodes.supervisor import task_of
 from stellwerk.observer import Observer
@@ -40,6 +40,7 @@ from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.probe_reach import Endpoint
 from stellwerk.tiers.tier import Tier
 from stellwerk.worker import Worker
+from stellwerk.workers.asking import asking_people
 
 _log = logging.getLogger(__name__)
 _PAUSE = 60.0  # seconds until servers of which nothing is known are asked again
@@ -80,9 +81,9 @@ class Service:
         """
         return self.session_on(await self.threads.inner(owner, thread))
 
-    def session_on(self, inner: str) -> Session:
-        """A thread, by the name that the database knows it by."""
-        return Session(self.probed, self.saver, inner, _busy)
+    def session_on(self, inner: str, *, drive: Drive | None = None) -> Session:
+        """A thread, by the name that the database knows it by; `drive` as for `Session`."""
+        return Session(self.probed, self.saver, inner, _busy, drive=drive)
 
     def given(self, body: RunBody) -> dict[str, Any]:
         """A task as the graph takes it.
@@ -162,7 +163,9 @@ async def open_service(settings: Settings, ladder: Ladder | None, runs: Runs) ->
     make_sqlite_file(url)
     start_exporting(settings)
     observers = configured_observers(settings)
-    workers = configured_workers(settings)
+    by_name = {worker.name: worker for worker in configured_workers(settings)}
+    # As in the orchestrator: whoever runs a worker alone is not spared the person who is asked there.
+    workers = asking_people(by_name, settings.people.approve, settings.people.ask)
     async with AsyncExitStack() as stack:
         stack.callback(finish_exporting)
         at = await stack.enter_async_context(opened(settings, url, observers))
@@ -173,7 +176,7 @@ async def open_service(settings: Settings, ladder: Ladder | None, runs: Runs) ->
         stack.push_async_callback(runs.wait)
         yield Service(
             settings=settings,
-            workers={worker.name: worker for worker in workers},
+            workers=workers,
             probed=ProbedGraph(at.build, ladder or default_ladder(settings), at.saver.database, pause=_PAUSE),
             saver=at.saver,
             records=AsyncRunStore(at.saver.database),

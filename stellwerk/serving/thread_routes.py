@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from stellwerk.errors import InputError
-from stellwerk.graphs.questions import Asked
 from stellwerk.graphs.session import Session, Values, ended
 from stellwerk.persistence.run_units import Run
+from stellwerk.serving.answers import check_waits, decided
 from stellwerk.serving.bodies import FeedbackBody, ResumeBody, RunBody
 from stellwerk.serving.door import Owner
 from stellwerk.serving.event_stream import Events, EventStream, Told, last_event
@@ -153,34 +152,10 @@ def _starting(session: Session, given: dict[str, Any]) -> Work:
 
 
 async def _resuming(session: Session, body: ResumeBody | None) -> Work:
-    await session.check_free()
-    if not (await session.state())[1]:
-        raise conflict(
-            "Nothing waits to be resumed",
-            "No run of this thread waits for answers or was broken off; POST /threads/{id}/runs begins one.",
-        )
+    await check_waits(session)
     given = body.answers if body is not None else {}
     answers = decided(given, await session.questions()) if given else {}
     return lambda say: session.resume(say, answers)
-
-
-def decided(given: Mapping[str, Mapping[str, Any]], asked: list[Asked]) -> dict[str, Any]:
-    """The answers as the run takes them.
-
-    Raises:
-        InputError: if one does not fit, naming its question.
-    """
-    by_id = {one.id: one for one in asked}
-    answers = {}
-    for name, decision in given.items():
-        if name not in by_id:
-            open_ = ", ".join(by_id) or "none"
-            raise InputError(f"answers.{name[:64]}: no open question has this id; open are {open_}")
-        try:
-            answers[name] = by_id[name].decide(decision)
-        except ValueError as error:
-            raise InputError(f"answers.{name}: {error}") from None
-    return answers
 
 
 async def _invoked(
