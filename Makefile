@@ -18,7 +18,7 @@ FAST := not server and not browser and not model and not slow and not vllm and n
 .NOTPARALLEL:
 .PHONY: help demo test test-release test-fast test-all test-long test-vllm test-wheel test-oldest models lint format types imports studio \
 	bench-tatqa bench-overhead bench-persistence bench-soak bench-scheduling \
-	bench-routing kills clean
+	bench-routing docs docs-serve pictures kills clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +27,7 @@ demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual rep
 	$(BIN)/stellwerk models pull
 	$(BIN)/stellwerk run "$$(cat $(EXAMPLE)/task.txt)" --file $(EXAMPLE)/page.md
 
-test: lint types imports test-all test-vllm  ## Run style, types, import directions and all tests (about 15 minutes)
+test: lint types imports docs test-all test-vllm  ## Run style, types, import directions, the site and all tests (about 15 minutes)
 	@echo "All checks passed."
 
 test-release: test test-wheel test-oldest test-long  ## Run every check there is, as before a release (about half an hour)
@@ -97,11 +97,23 @@ bench-scheduling: .venv-bench/.installed  ## Measure how close plans come to the
 bench-routing: .venv-bench/.installed  ## Measure routers beside their peers on published data; STELLWERK_DATA names it, ARGS adds options
 	LITELLM_LOCAL_MODEL_COST_MAP=True .venv-bench/bin/python -W ignore -m benchmarks.routing $(ARGS)
 
+docs: .venv-docs/.installed  ## Build the site of the documentation into build/site; warnings and broken links are errors
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet
+	@echo "The site is build/site/index.html."
+
+docs-serve: .venv-docs/.installed  ## Serve the site on port 8000 of this machine, and build it anew when a page changes
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs serve
+
+pictures: $(VENV)/.installed-dev  ## Run the notebook and make the pictures of the documentation anew; needs Chromium, fetches 0.6 GB once
+	$(BIN)/stellwerk models pull smollm2-135m qwen2.5-coder-0.5b
+	$(BIN)/python -m website.notebook
+	$(BIN)/python -m website.pictures
+
 kills: $(VENV)/.installed-dev  ## Kill runs 200 times with SIGKILL and resume them; ARGS='--url ...' names another database
 	$(BIN)/python -m tests.persistence.kills --kills 200 $(ARGS)
 
 clean:  ## Remove what was built and the environments of the checks; keeps .venv and the models
-	rm -rf dist build .venv-wheel .venv-oldest .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf dist build .venv-wheel .venv-oldest .venv-bench .venv-docs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stellwerk needs Python 3.11 or later; name one: make PYTHON=...")'
@@ -131,6 +143,15 @@ dist/.built: $(SOURCES) | $(VENV)/.installed-dev
 .venv-bench/.installed: pyproject.toml
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) --editable '.[bench]'
+	@touch $@
+
+# So do the tools of the site. They read the package and do not import it, so that it is not installed there.
+DOCS = $$($(PYTHON) -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+
+.venv-docs/.installed: pyproject.toml
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python $(PIP) $(DOCS)
 	@touch $@
 
 .venv-wheel/.installed: dist/.built
