@@ -16,7 +16,7 @@ FAST := not server and not browser and not model and not slow and not vllm and n
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-release test-fast test-all test-long test-vllm test-wheel test-oldest models lint format types imports studio \
+.PHONY: help demo test test-release test-fast test-all test-long test-browser test-vllm test-wheel test-oldest models lint format types imports studio \
 	bench-tatqa bench-overhead bench-persistence bench-soak bench-scheduling \
 	bench-routing docs docs-serve pictures kills clean
 
@@ -42,6 +42,9 @@ test-all: $(VENV)/.installed-dev models  ## Run all tests but those of vLLM and 
 
 test-long: $(VENV)/.installed-dev  ## Run what draws thousands of samples to check what routers promise (a few minutes)
 	$(BIN)/python -m pytest -n $(JOBS) -m long
+
+test-browser: $(VENV)/.installed-dev  ## Open the pages in Chromium; pictures of them are left in build/screenshots
+	STELLWERK_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser
 
 test-vllm: $(VENV)/.installed-dev  ## Run the tests on a real vLLM server, where one can be started (a few minutes)
 	$(BIN)/python -m pytest tests/vllm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import Any, cast
 
@@ -13,6 +13,8 @@ from langgraph.graph.state import CompiledStateGraph
 from stellwerk.observer import Observer, Part, RunPart
 from stellwerk.scope import Scope
 
+NoteOwner = Callable[[str, str], None]
+"""Gets an owner and a thread of theirs."""
 _END = object()
 _TIERS = {"tier", "smallest_tier", "largest_tier"}  # keys of inputs and options that name one
 
@@ -93,6 +95,7 @@ class ObservedBuilder(StateGraph[Any, Any, Any, Any]):
 
     observers: Sequence[Observer] = ()
     tiers: Sequence[str] = ()
+    note_owner: NoteOwner | None = None
 
     def part(self, name: str, thread_id: str) -> Part:
         """What a run of it is, by the name of the compiled graph."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from stellwerk.errors import InputError, MissingExtraError, StellwerkError
@@ -18,6 +18,7 @@ from stellwerk.report.page import served_overview, served_run, static
 from stellwerk.report.records import Overview, RunLine, RunView, plain
 from stellwerk.report.router import RouterView, router_view
 from stellwerk.report.run import run_view
+from stellwerk.report.thread_names import ThreadNames
 
 try:
     from starlette.applications import Starlette
@@ -49,19 +50,6 @@ _ROUTER_FOR = 300.0  # seconds for which what was worked out of a router is show
 
 May = Callable[[Request], Visible | None]
 Page = Callable[[Request], Response]
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadNames:
-    """How threads are called in pages and addresses, where the database has other names for them.
-
-    Args:
-        shown: from the database's name.
-        meant: to the database's name.
-    """
-
-    shown: Callable[[Request, str], str] = lambda request, name: name
-    meant: Callable[[Request, str], str] = lambda request, name: name
 
 
 def report_app(

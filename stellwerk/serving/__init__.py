@@ -18,5 +18,7 @@ thread_routes.py  the orchestrator on threads
 worker_routes.py  single workers
 chat_routes.py    the orchestrator as OpenAI's chat API has it
 report_page.py    what ran, as pages, to each owner of their own
+studio_auth.py    who is served by LangGraph's server
+studio_app.py     the report beside its routes
 health_routes.py  whether it is up, and metrics
 """

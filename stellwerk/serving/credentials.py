@@ -6,8 +6,6 @@ from stellwerk.serving.api_keys import PREFIX, ApiKeys
 from stellwerk.serving.tokens import Tokens
 from stellwerk.settings import ServingSettings
 
-LOCAL = "local"  # the owner of all, where nobody says who they are
-
 
 class Credentials:
     """Knows the owner of a key or a token; a key's name and a token's subject are never one owner.

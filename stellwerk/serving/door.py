@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from stellwerk.errors import ConfigurationError
+from stellwerk.persistence.owned import LOCAL
 from stellwerk.serving.browser import (
     CHALLENGE,
     from_another_site,
@@ -17,7 +18,7 @@ from stellwerk.serving.browser import (
     password_of,
     shows_page,
 )
-from stellwerk.serving.credentials import LOCAL, Credentials
+from stellwerk.serving.credentials import Credentials
 from stellwerk.serving.problem import Problem
 from stellwerk.settings import ServingSettings
 
@@ -39,16 +40,33 @@ class Door:
             Problem: if they do not say who they are, or a browser says it for a page of another site; or,
                 where nobody has to say it, if they are not on this machine.
         """
-        if not self._credentials.asked_for:
+        if not self.asks:
             _check_local(request)
             return LOCAL
-        headers = request.headers
+        return self.known(request.headers, request.method, request.scope["path"])
+
+    @property
+    def asks(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return self._credentials.asked_for
+
+    def known(self, headers: Mapping[str, str], method: str = "", path: str = "") -> str:
+        """Whose request it is, where they have to say it.
+
+        Args:
+            headers: of the request, names in lower case.
+            method: of the request; it and the path tell whether a browser is to ask for a password.
+            path: of the request.
+
+        Raises:
+            Problem: if they do not say who they are, or a browser says it for a page of another site.
+        """
         given = _given(headers)
         if not given and (given := password_of(headers.get("authorization", ""))):
             _check_own(headers)
         if owner := self._credentials.owner_of(given):
             return owner
-        browser = shows_page(request.method, request.scope["path"], headers) or from_own_page(headers)
+        browser = shows_page(method, path, headers) or from_own_page(headers)
         raise Problem(
             401,
             "Not authorised",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from importlib.util import find_spec
 
-from fastapi import FastAPI
+from sqlalchemy import or_
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stellwerk.persistence.owned import LOCAL, threads_noted
 from stellwerk.persistence.report_units import Visible, threads_of
 from stellwerk.persistence.traces import TraceStore
-from stellwerk.serving.credentials import LOCAL
 from stellwerk.serving.door import Door
 from stellwerk.serving.threads import inner, is_id, scope_of
 
@@ -30,7 +32,8 @@ class ReportPage:
 
     def open(self, traces: TraceStore) -> None:
         """Show these."""
-        from stellwerk.report.app import ThreadNames, report_app
+        from stellwerk.report.app import report_app
+        from stellwerk.report.thread_names import ThreadNames
 
         names = ThreadNames(shown=_shown, meant=_meant)
         self._app = report_app(traces, visible=_visible, contents=True, names=names)
@@ -42,10 +45,12 @@ class ReportPage:
             Problem: if it is not told whose request it is.
         """
         assert self._app is not None
-        await self._app({**scope, _OWNER: self._door.owner(Request(scope))}, receive, send)
+        # In a thread, as the file of keys is looked at; no event loop of LangGraph's server may wait for one.
+        owner = await asyncio.to_thread(self._door.owner, Request(scope))
+        await self._app({**scope, _OWNER: owner}, receive, send)
 
 
-def mount_report(app: FastAPI, door: Door) -> ReportPage | None:
+def mount_report(app: Starlette, door: Door) -> ReportPage | None:
     """Mount the page, or say what it lacks."""
     if find_spec("jinja2") is None:
         _log.warning("no page at %s: jinja2 is not installed; pip install 'stellwerk[report]'", PATH)
@@ -68,7 +73,10 @@ def _owner(request: Request) -> str:
 
 def _visible(request: Request) -> Visible | None:
     # Where nobody says who they are, all of the database is of whoever is on this machine.
-    return None if (owner := _owner(request)) == LOCAL else threads_of(scope_of(owner))
+    if (owner := _owner(request)) == LOCAL:
+        return None
+    served, noted = threads_of(scope_of(owner)), threads_noted(owner)
+    return lambda table: or_(served(table), noted(table))
 
 
 def _shown(request: Request, thread: str) -> str:

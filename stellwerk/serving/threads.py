@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
 from typing import Any
@@ -13,6 +11,7 @@ from sqlalchemy import Connection
 from stellwerk.persistence import run_units
 from stellwerk.persistence.checkpoint_codec import thread_key
 from stellwerk.persistence.checkpoint_units import delete_thread
+from stellwerk.persistence.owned import owner_digest
 from stellwerk.persistence.store import AsyncSQLAlchemyStore
 from stellwerk.serving.problem import Problem
 
@@ -68,7 +67,7 @@ def inner(owner: str, name: str) -> str:
 
 def scope_of(owner: str) -> str:
     """How the names of all of an owner's threads begin in the database."""
-    return f"served-{_digest(owner)}-"
+    return f"served-{owner_digest(owner)}-"
 
 
 def is_id(name: str) -> bool:
@@ -77,11 +76,7 @@ def is_id(name: str) -> bool:
 
 
 def _namespace(owner: str) -> tuple[str, ...]:
-    return ("stellwerk-serving", "threads", _digest(owner))
-
-
-def _digest(owner: str) -> str:
-    return hashlib.sha256(json.dumps(["stellwerk", "owner", owner]).encode()).hexdigest()
+    return ("stellwerk-serving", "threads", owner_digest(owner))
 
 
 def _deleted(connection: Connection, thread: str) -> bool:

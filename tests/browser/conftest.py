@@ -8,18 +8,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-
-from tests.report.runs import fill
-from tests.serving.served import Site, site
-
-try:
-    from playwright.async_api import Browser, async_playwright
-except ImportError:
-    if "STELLWERK_REQUIRE_BROWSER" in os.environ:
-        raise
-    pytest.skip("playwright is not installed", allow_module_level=True)
+from playwright.async_api import Browser, async_playwright
 
 from tests.browser.looking import FLAGS, Window, window
+from tests.report.runs import fill
+from tests.serving.served import Site, site
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -8,6 +8,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from stellwerk.outcome import Verdict
 from stellwerk.persistence import report_units as units
+from stellwerk.persistence.owned import note_thread, threads_noted
 from stellwerk.persistence.report_units import Latency, Selection, Work, threads_of
 from stellwerk.persistence.runs import RunStore
 from stellwerk.persistence.saver import SQLAlchemySaver
@@ -121,3 +122,19 @@ def test_the_pulse_of_a_run_changes_with_all_that_its_page_shows(store: TraceSto
     assert len(set(seen)) == len(seen) == 5
     ada = Selection(visible=threads_of("ada:"))
     assert {look(ada), look(ada, lease.run_id), look(name="nobody"), look(name=None, thread=None)} == {None}
+
+
+def test_threads_are_seen_by_those_for_whom_they_were_noted(store: TraceStore) -> None:
+    for name, owner in (("one", "key:ada"), ("two", "key:ada"), ("three", "jwt:ada")):
+        store.run(run(name, thread_id=name))
+        note_thread(store.database, owner, name)
+        note_thread(store.database, owner, name)  # with each run of it
+    store.flush()
+
+    def seen(owner: str) -> set[bytes]:
+        chosen = Selection(visible=threads_noted(owner))
+        rows = store.database.read(lambda c: units.latest(c, chosen, 9, tasks=False))
+        return {bytes(row.run_id) for row in rows}
+
+    assert seen("key:ada") == {b"one", b"two"}
+    assert (seen("jwt:ada"), seen("key:bob")) == ({b"three"}, set())

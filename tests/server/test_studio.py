@@ -241,6 +241,32 @@ def test_a_run_is_cancelled_from_the_command_line(
     assert studio.runs.get(thread, run["run_id"])["status"] != "success"
 
 
+def test_without_keys_studio_connects_and_the_report_is_for_this_machine(studio: SyncLangGraphClient) -> None:
+    thread = studio.threads.create()["thread_id"]
+    given: dict[str, Any] = {"task": "What were sales?", "documents": [REPORT]}
+    studio.runs.wait(thread, "orchestrator", input=given)
+    url = str(studio.http.client.base_url).rstrip("/")
+    page = {"Origin": "https://smith.langchain.com", "X-Auth-Scheme": "langsmith"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-auth-scheme"}
+    with httpx.Client(base_url=url, trust_env=False) as browser:
+        allowed = browser.options("/threads/search", headers={"Origin": page["Origin"], **asked})
+        assert allowed.headers["Access-Control-Allow-Origin"] in ("*", page["Origin"])
+        found = browser.post("/threads/search", json={"limit": 100}, headers=page)
+        assert thread in {each["thread_id"] for each in found.json()}
+        (run,) = poll(
+            lambda: [
+                each
+                for each in browser.get("/report/report.json").json()["runs"]
+                if (each["thread_id"], each["outcome"]) == (thread, "ok")
+            ],
+            1,
+        )
+        shown = browser.get("/report/run", params={"run": run["run_id"]})
+        assert "Sales were 100 dollars." in shown.text
+        # The page is no part of Studio, and so has nothing to do with pages of other sites.
+        assert browser.get("/report/report.json", headers=page).status_code == 403
+
+
 def test_a_thread_is_forked_and_run_again_from_a_step(
     studio: SyncLangGraphClient, openai: FakeOpenAI
 ) -> None:
