@@ -55,11 +55,17 @@ class Made:
 
 @dataclass(frozen=True)
 class Borne:
-    """What came of it. `streams` is what was wrong with those that were held open, None for each that was right."""
+    """What came of it.
+
+    Args:
+        made: each task.
+        streams: what was wrong with those that were held open; None for each that was right.
+        silence: the longest of a stream, in seconds.
+    """
 
     made: list[Made]
     streams: list[str | None]
-    silence: float  # the longest of a stream, in seconds
+    silence: float
 
     @classmethod
     def parse(cls, told: str) -> Borne:
@@ -87,7 +93,7 @@ class Arm(Protocol):
 
 
 async def bear(load: Load, arm: Arm, models: str, say: Callable[[str], None]) -> Borne:
-    """Let the tasks arrive, and all of them end; `say` is told when the counted ones begin and have arrived."""
+    """Let the tasks arrive, and all end; `say` is told when the counted ones begin and have arrived."""
     warm = moments(load.rate, load.warm, seed=load.seed + 1, even=load.even)
     for made in await asyncio.gather(*await _arrive(warm, load.think, arm, _WARM)):
         if made.problem is not None:
@@ -120,9 +126,7 @@ async def _opened(count: int, arm: Arm) -> list[asyncio.Task[str | None]]:
     return streams
 
 
-async def _arrive(
-    due: Sequence[float], think: float, arm: Arm, first: int
-) -> list[asyncio.Task[Made]]:
+async def _arrive(due: Sequence[float], think: float, arm: Arm, first: int) -> list[asyncio.Task[Made]]:
     loop, running = asyncio.get_running_loop(), []
     begun = loop.time()
     for number, at in enumerate(due, first):

@@ -1,6 +1,6 @@
 """The clients of a server, in a process of their own: each task is a thread, and a run on it.
 
-    python -m benchmarks.serving.client --url http://... --models http://... --load '{...}'
+python -m benchmarks.serving.client --url http://... --models http://... --load '{...}'
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _problem(plan: DrawnPlan, output: dict[str, Any]) -> str | None:
 async def clients(arguments: argparse.Namespace) -> AsyncIterator[Clients]:
     """With connections to these servers."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=500, keepalive_expiry=_IDLE)
-    async with httpx.AsyncClient(timeout=None, limits=limits, trust_env=False) as client:  # noqa: S113
+    async with httpx.AsyncClient(timeout=None, limits=limits, trust_env=False) as client:
         yield Clients(client, itertools.cycle(arguments.url))
 
 

@@ -16,7 +16,7 @@ _FEW = 5  # of which more or fewer says nothing, as tasks come and go by chance
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one measure: medians of the fifth after the warm-up and of the last, the most, and a share an hour."""
+    """Of one measure: medians of the fifth after the warm-up and of the last one, and the most."""
 
     name: str
     first: float

@@ -1,6 +1,6 @@
 """The same graph with the same settings, called in this process: what a server cannot be faster than.
 
-    STELLWERK_CONFIG=... python -m benchmarks.serving.in_process --models http://... --load '{...}'
+STELLWERK_CONFIG=... python -m benchmarks.serving.in_process --models http://... --load '{...}'
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def held(number: int) -> DrawnPlan:
 
 
 def body(plan: DrawnPlan) -> dict[str, Any]:
-    """The task as the graph and the server take it: several requests, whose answers are not merged by a model."""
+    """The task as the graph and the server take it: several requests, whose answers no model merges."""
     requests = [f"Do step {step.id}." for step in plan.steps]
     return {"task": "\n".join([*requests, "Say what came of it."]), "plan": plan.as_input()}
 

@@ -121,6 +121,7 @@ async def _calls(place: Place) -> int:
 
 
 def _ended(place: Place) -> Counter[str]:
-    counting = select(runs.c.status, func.count()).group_by(runs.c.status)
+    counting = select(runs.c.status, func.count().label("number")).group_by(runs.c.status)
     with Database.from_url(place.url) as database:
-        return Counter({status: count for status, count in database.read(lambda c: c.execute(counting).all())})
+        rows = database.read(lambda c: [(row.status, row.number) for row in c.execute(counting)])
+    return Counter(dict(rows))

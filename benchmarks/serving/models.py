@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.models
 
-prints the port that it listens on. Held steps are answered when `GET /release` is asked; `GET /calls` says how
-many steps it was asked for.
+prints the port that it listens on. Held steps are answered at `GET /release`; `GET /calls` counts the steps
+that it was asked for.
 """
 
 from __future__ import annotations

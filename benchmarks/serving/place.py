@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +23,7 @@ from stellwerk.tiers.probe import VERSION
 ROOT = Path(__file__).parents[2]
 MOST_RUNS = 100_000  # at a time: it is to be seen what happens, not what is refused
 _UP = 60.0  # seconds
+_RUNNING = re.compile(r"running on (\S+) ")
 _LONG = 86_400.0  # seconds
 
 
@@ -146,12 +148,15 @@ async def _url(process: asyncio.subprocess.Process, log: Path) -> str:
     loop = asyncio.get_running_loop()
     end = loop.time() + _UP
     while loop.time() < end and process.returncode is None:
-        _, found, rest = log.read_text().partition("running on ")
-        if found and " " in rest:
-            return rest.split()[0]
+        if (found := _RUNNING.search(_said(log))) is not None:
+            return found[1]
         await asyncio.sleep(0.02)
     raise RuntimeError(f"the server did not come up: {_end(log)}")
 
 
+def _said(log: Path) -> str:
+    return log.read_text(encoding="utf-8")
+
+
 def _end(log: Path) -> str:
-    return "\n".join(log.read_text().splitlines()[-20:])
+    return "\n".join(_said(log).splitlines()[-20:])

@@ -1,4 +1,4 @@
-"""What a process takes, looked at every few seconds: memory, processor, files, connections, threads, tasks."""
+"""What a process takes, every few seconds: memory, processor, files, connections, threads, tasks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Sampler:
             self._stack.callback(self._engine.dispose)
 
     def look(self) -> Sample:
-        """How things stand. Tasks are those of the look before, as the servers are asked for them meanwhile."""
+        """How things stand. Tasks are those of the look before, as servers say them a moment later."""
         links = [link for pid in self._pids for link in _links(pid)]
         tasks = [_number(server.counts) for server in self._servers]
         for server in self._servers:
