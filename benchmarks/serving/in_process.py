@@ -19,6 +19,7 @@ from stellwerk.graphs.default import default_ladder
 from stellwerk.graphs.opened import opened
 from stellwerk.graphs.session import Graph, ProbedGraph
 from stellwerk.persistence.urls import parse_url
+from stellwerk.serving.collector import settle
 from stellwerk.settings import Settings
 
 
@@ -49,6 +50,7 @@ async def called(arguments: argparse.Namespace) -> AsyncIterator[Called]:
         await at.saver.setup()
         probed = ProbedGraph(at.build, default_ladder(settings), at.saver.database)
         await probed.find_out(lambda line: None)
+        settle()  # as the server does: it is not to be better for that
         yield Called(probed.graph)
 
 

@@ -44,7 +44,7 @@ def serve(
         from stellwerk.serving.server import server_of
 
         check_models(settings)
-        server = server_of(settings)
+        server = server_of(settings, alone=True)
         server.run()
     if not server.started:
         raise typer.Exit(1)

@@ -1,10 +1,8 @@
 """A server is told to end under load, and started again: nothing that it took is lost."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,50 +15,25 @@ import openai
 import pytest
 
 from tests.fake_openai import FakeOpenAI, serve_openai
+from tests.serving.process import serve_process
 from tests.serving.served import RUN, Models, events, new_thread, refused
 from tests.serving.test_chat import MESSAGES
 from tests.serving.test_threads import ANSWER
 
 pytestmark = pytest.mark.server
 
-ROOT = Path(__file__).parents[2]
-
 
 @contextmanager
 def process(
     folder: Path, stand_in: FakeOpenAI, *, grace: float = 1
 ) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    tiers = [stand_in.tier("small", input_price=0.1, output_price=0.2)]
     environment = {
-        **os.environ,
-        "STELLWERK_TIERS": json.dumps(tiers),
+        "STELLWERK_TIERS": json.dumps([stand_in.tier("small", input_price=0.1, output_price=0.2)]),
         "STELLWERK_DATABASE": str(folder / "runs.sqlite"),
         "STELLWERK_SERVE": json.dumps({"port": 0, "grace_seconds": grace, "max_runs_per_owner": 16}),
-        "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "stellwerk.cli", "serve"]
-    server = subprocess.Popen(
-        command, env=environment, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    assert server.stderr is not None
-    url = ""
-    said = []
-    for line in server.stderr:
-        said.append(line)
-        if "running on " in line:
-            url = line.split("running on ")[1].split()[0]
-            break
-    assert url, "".join(said)
-    rest = threading.Thread(target=server.stderr.read, daemon=True)  # or its pipe would be full
-    rest.start()
-    try:
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
-            yield server, client
-    finally:
-        server.kill()
-        server.wait()
-        rest.join()
-        server.stderr.close()
+    with serve_process(folder, environment) as found:
+        yield found
 
 
 def taken(url: str) -> bool:
