@@ -7,6 +7,7 @@ from sqlalchemy import Connection, create_engine, func, select, update
 
 from stellwerk.errors import DatabaseError
 from stellwerk.persistence.checkpoint_codec import thread_key
+from stellwerk.persistence.clock import now
 from stellwerk.persistence.database import Database
 from stellwerk.persistence.lease import Lease
 from stellwerk.persistence.run_units import Claim, claim
@@ -17,6 +18,11 @@ from stellwerk.persistence.schema.runs import leases
 def expire(database: Database, thread_id: str) -> None:
     """Let the time pass until a thread's lease has ended."""
     database.write(lambda c: _expire(c, thread_id))
+
+
+def tick(database: Database) -> None:
+    """Wait until the database's clock, whose steps are milliseconds on SQLite, has moved."""
+    database.read(_tick)
 
 
 def take_over(database: Database, thread_id: str) -> Lease:
@@ -45,7 +51,15 @@ def _take_over(connection: Connection, thread_id: str) -> Lease:
     return claim(connection, Claim(thread_id, str(uuid4()), "taken over", "other:1", "0.1", 60.0))
 
 
+def _tick(connection: Connection) -> None:
+    clock = select(now())
+    before = connection.execute(clock).scalar_one()
+    while connection.execute(clock).scalar_one() == before:
+        pass
+
+
 def _expire(connection: Connection, thread_id: str) -> None:
+    _tick(connection)  # or what is done next would be of the same moment
     change = update(leases).where(leases.c.thread == thread_key(thread_id))
     connection.execute(change.values(expires_at=datetime.now(UTC) - timedelta(minutes=1)))
 

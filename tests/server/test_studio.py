@@ -19,7 +19,6 @@ from stellwerk.persistence.runs import RunStore
 from stellwerk.persistence.store import SQLAlchemyStore
 from stellwerk.persistence.traces import TraceStore
 from stellwerk.run_options import RunOptions
-from stellwerk.tiers.model_files import file_state
 from tests.fake_openai import Body, FakeOpenAI, job_of, serve_openai, title_of
 
 pytest.importorskip("langgraph_api")
@@ -322,18 +321,6 @@ def test_a_worker_runs_alone(studio: SyncLangGraphClient) -> None:
     assert isinstance(result, dict)
     assert result["verdict"] == {"accepted": True}
     assert result["value"]["answer"] == ["100 dollars"]
-
-
-@pytest.mark.model
-def test_an_embedded_model_does_not_block_the_server(tmp_path: Path) -> None:
-    if file_state("smollm2-135m") == "absent":
-        pytest.skip("the model file is not on this machine")
-    settings = {"STELLWERK_TIERS": "[]", "STELLWERK_MODELS": '["smollm2-135m"]'}
-    with langgraph_dev(tmp_path, settings) as studio:
-        given = {"instruction": "Greet Ada in one short sentence."}
-        result = studio.runs.wait(None, "write", input=given)
-    assert isinstance(result, dict)
-    assert result["calls"][0]["usage"]["output"] > 0
 
 
 def test_a_file_of_settings_with_a_key_and_a_worker_of_ones_own(openai: FakeOpenAI, tmp_path: Path) -> None:
