@@ -16,9 +16,9 @@ FAST := not server and not browser and not model and not slow and not vllm and n
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-release test-fast test-all test-long test-browser test-vllm test-wheel test-oldest models lint format types imports studio \
-	bench-tatqa bench-overhead bench-persistence bench-soak bench-scheduling \
-	bench-routing docs docs-serve pictures kills clean
+.PHONY: help demo example serve studio test test-release test-fast test-all test-long test-browser test-vllm test-wheel test-oldest \
+	models lint format types imports docs docs-serve pictures bench-tatqa bench-overhead bench-persistence bench-soak \
+	bench-scheduling bench-serving bench-routing kills clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,14 @@ help:  ## Show this list
 demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual report, on this machine (fetches 1.7 GB once)
 	$(BIN)/stellwerk models pull
 	$(BIN)/stellwerk run "$$(cat $(EXAMPLE)/task.txt)" --file $(EXAMPLE)/page.md
+
+example: $(VENV)/.installed-demo  ## Run examples/python_api.py, the same from Python (fetches 1.7 GB once)
+	$(BIN)/stellwerk models pull
+	$(BIN)/python examples/python_api.py
+
+serve: $(VENV)/.installed-serve  ## Serve the graphs over HTTP on port 8080, until Ctrl-C (fetches 1.7 GB once); ARGS adds options
+	$(BIN)/stellwerk models pull
+	$(BIN)/stellwerk serve $(ARGS)
 
 test: lint types imports docs test-all test-vllm  ## Run style, types, import directions, the site and all tests (about 15 minutes)
 	@echo "All checks passed."
@@ -97,6 +105,9 @@ bench-soak: $(VENV)/.installed-dev  ## Run 2,000 subtasks over two servers that 
 bench-scheduling: .venv-bench/.installed  ## Measure how close plans come to their critical path, beside peers; no model, half an hour
 	.venv-bench/bin/python -m benchmarks.scheduling --json scheduling.json $(ARGS)
 
+bench-serving: .venv-bench/.installed  ## Measure `stellwerk serve` under load, beside the graph called in process; no model, half an hour
+	.venv-bench/bin/python -m benchmarks.serving --json serving.json $(ARGS)
+
 bench-routing: .venv-bench/.installed  ## Measure routers beside their peers on published data; STELLWERK_DATA names it, ARGS adds options
 	LITELLM_LOCAL_MODEL_COST_MAP=True .venv-bench/bin/python -W ignore -m benchmarks.routing $(ARGS)
 
@@ -126,9 +137,13 @@ $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP) --editable '.[embedded]'
 	@touch $@
 
+$(VENV)/.installed-serve: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP) --editable '.[embedded,serve]'
+	@touch $@ $(VENV)/.installed-demo
+
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP) --editable '.[dev]'
-	@touch $@ $(VENV)/.installed-demo
+	@touch $@ $(VENV)/.installed-demo $(VENV)/.installed-serve
 
 # The wheel is what users get: it has the type marker and the notices, and nothing but the package.
 dist/.built: $(SOURCES) | $(VENV)/.installed-dev

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 
@@ -109,7 +109,7 @@ async def _child(
             await process.wait()
 
 
-async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
+async def _lines(process: asyncio.subprocess.Process) -> AsyncGenerator[str]:
     assert process.stdout is not None
     async for line in process.stdout:
         yield line.decode().strip()

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,7 +96,7 @@ class Place:
         return Settings.load()
 
 
-def _section(name: str, values: dict[str, object]) -> list[str]:
+def _section(name: str, values: Mapping[str, object]) -> list[str]:
     return [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
 
 

@@ -23,6 +23,7 @@ from stellwerk.persistence import run_units as units
 from stellwerk.persistence.database import AsyncDatabase, Database
 from stellwerk.persistence.heartbeat import Hold
 from stellwerk.persistence.lease import Lease
+from stellwerk.persistence.renewals import renewals_of
 from stellwerk.persistence.run_units import STATUSES, Claim, Run, Status
 
 Url = str | URL | os.PathLike[str]
@@ -259,7 +260,7 @@ class AsyncRunStore:
 
     async def renew(self, lease: Lease) -> Lease:
         """As `RunStore.renew`."""
-        return await self.database.write(lambda c: units.renew(c, lease))
+        return await renewals_of(self.database).renew(self.database, lease)
 
     async def release(
         self,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 
-# A full collection looks through all that runs on their way hold, and stops every one of them meanwhile: for a
-# quarter of a second where there are 200. Collections of what is young take a few milliseconds.
+# A full collection looks through all that runs on their way hold, and stops every one of them meanwhile: for
+# a quarter of a second where there are 200. Collections of what is young take a few milliseconds.
 _THRESHOLDS = (2_000, 10, 50)
 
 

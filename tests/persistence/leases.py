@@ -27,7 +27,7 @@ def tick(database: Database) -> None:
 
 def take_over(database: Database, thread_id: str) -> Lease:
     """Do what another process may do once the lease has ended; in one step, so that none sees it ended."""
-    return database.write(lambda c: _take_over(c, thread_id))
+    return database.write(lambda c: take_over_in(c, thread_id))
 
 
 def take_over_unless_locked(url: str, thread_id: str) -> Lease | None:
@@ -37,7 +37,7 @@ def take_over_unless_locked(url: str, thread_id: str) -> Lease | None:
 
     def work(connection: Connection) -> Lease:
         connection.execute(lease.with_for_update(nowait=True))
-        return _take_over(connection, thread_id)
+        return take_over_in(connection, thread_id)
 
     with Database(create_engine(url, **options), owned=True, patience=0.0) as impatient:
         try:
@@ -46,7 +46,8 @@ def take_over_unless_locked(url: str, thread_id: str) -> Lease | None:
             return None
 
 
-def _take_over(connection: Connection, thread_id: str) -> Lease:
+def take_over_in(connection: Connection, thread_id: str) -> Lease:
+    """As `take_over`, on a connection."""
     _expire(connection, thread_id)
     return claim(connection, Claim(thread_id, str(uuid4()), "taken over", "other:1", "0.1", 60.0))
 
