@@ -111,8 +111,9 @@ bench-serving: .venv-bench/.installed  ## Measure `stellwerk serve` under load, 
 bench-routing: .venv-bench/.installed  ## Measure routers beside their peers on published data; STELLWERK_DATA names it, ARGS adds options
 	LITELLM_LOCAL_MODEL_COST_MAP=True .venv-bench/bin/python -W ignore -m benchmarks.routing $(ARGS)
 
+# Not --quiet: what is not logged is not counted, and warnings would pass.
 docs: .venv-docs/.installed  ## Build the site of the documentation into build/site; warnings and broken links are errors
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 	@echo "The site is build/site/index.html."
 
 docs-serve: .venv-docs/.installed  ## Serve the site on port 8000 of this machine, and build it anew when a page changes
