@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from stellwerk.errors import ConfigurationError, InputError
 from stellwerk.serving.bodies import WorkerBody, documents_of
 from stellwerk.serving.door import Owner
-from stellwerk.serving.event_stream import Events, EventStream, event, last_event
+from stellwerk.serving.event_stream import EVENTS, Events, EventStream, event, last_event
 from stellwerk.serving.problem import conflict
 from stellwerk.serving.running import outcome
 from stellwerk.serving.service import Service, TheService
@@ -34,15 +34,15 @@ async def run(
     name: str, body: WorkerBody, request: Request, owner: Owner, service: TheService
 ) -> dict[str, Any]:
     """Make one attempt at a job on one tier; nothing of it is kept but its trace."""
-    given = _given(name, body, service)
+    given = job_of(name, body, service)
     running = service.runs.start(owner, partial(_work, name, given, service, lambda step: None))
     return await outcome(request, running)
 
 
-@router.post("/workers/{name}/runs/stream")
+@router.post("/workers/{name}/runs/stream", response_class=Response, responses=EVENTS)
 async def stream(name: str, body: WorkerBody, owner: Owner, service: TheService) -> Response:
     """As `run`, and tell each step."""
-    given = _given(name, body, service)
+    given = job_of(name, body, service)
     events = Events()
 
     def tell(step: str) -> None:
@@ -57,7 +57,13 @@ async def stream(name: str, body: WorkerBody, owner: Owner, service: TheService)
     )
 
 
-def _given(name: str, body: WorkerBody, service: Service) -> dict[str, Any]:
+def job_of(name: str, body: WorkerBody, service: Service) -> dict[str, Any]:
+    """A job as the worker's graph takes it.
+
+    Raises:
+        InputError: naming what cannot be used.
+        Problem: if there is no such worker, or it asks people.
+    """
     worker = service.worker(name)
     if worker.asks_people:
         raise conflict(
