@@ -14,7 +14,7 @@ from stellwerk.persistence.run_units import Run
 from stellwerk.serving.answers import check_waits, decided
 from stellwerk.serving.bodies import FeedbackBody, ResumeBody, RunBody
 from stellwerk.serving.door import Owner
-from stellwerk.serving.event_stream import Events, EventStream, Told, last_event
+from stellwerk.serving.event_stream import EVENTS, Events, EventStream, Told, last_event
 from stellwerk.serving.problem import Problem, conflict
 from stellwerk.serving.running import outcome
 from stellwerk.serving.service import Service, TheService, unfinished
@@ -77,7 +77,7 @@ async def run(thread: str, body: RunBody, request: Request, owner: Owner, servic
     return await _invoked(thread, session, _starting(session, service.given(body)), request, owner, service)
 
 
-@router.post("/threads/{thread}/runs/stream")
+@router.post("/threads/{thread}/runs/stream", response_class=Response, responses=EVENTS)
 async def stream(thread: str, body: RunBody, owner: Owner, service: TheService) -> Response:
     """Do a task, and tell how it goes."""
     session = await service.session(owner, thread)
@@ -98,7 +98,7 @@ async def resume(
     return await _invoked(thread, session, work, request, owner, service)
 
 
-@router.post("/threads/{thread}/resume/stream")
+@router.post("/threads/{thread}/resume/stream", response_class=Response, responses=EVENTS)
 async def resume_stream(
     thread: str, owner: Owner, service: TheService, body: ResumeBody | None = None
 ) -> Response:
