@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, cast
 
@@ -14,6 +14,10 @@ from stellwerk.observer import Observer, Part, RunPart
 from stellwerk.scope import Scope
 
 _END = object()
+_AS_IT_HAPPENS = {
+    "messages",
+    "custom",
+}  # stream modes for which LangGraph does not wait for the end of a step
 _TIERS = {"tier", "smallest_tier", "largest_tier"}  # keys of inputs and options that name one
 
 
@@ -28,7 +32,8 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """As that of LangGraph."""
         scope = self._begin(config)
         try:
-            chunks = cast("Generator[Any]", super().stream(input, config, **options))
+            roomy = self._with_room(config, options, 2)
+            chunks = cast("Generator[Any]", super().stream(input, roomy, **options))
             with closing(chunks):
                 while True:
                     entered = scope.enter()
@@ -50,7 +55,8 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """As that of LangGraph."""
         scope = self._begin(config)
         try:
-            chunks = cast("AsyncGenerator[Any]", super().astream(input, config, **options))
+            roomy = self._with_room(config, options, 1)
+            chunks = cast("AsyncGenerator[Any]", super().astream(input, roomy, **options))
             async with aclosing(chunks):
                 while True:
                     entered = scope.enter()
@@ -80,6 +86,21 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         for name in _TIERS & schema.get("properties", {}).keys():
             schema["properties"][name]["enum"] = list(self.builder.tiers)
         return schema
+
+    def _with_room(
+        self, config: RunnableConfig | None, options: Mapping[str, Any], places: int
+    ) -> RunnableConfig | None:
+        """The config, with room for what takes a place only while it is streamed as it happens.
+
+        That is the node that waits for the subtasks, and in a sync run also who waits for the next chunk. A
+        limit of one place would be theirs, and no subtask would ever begin.
+        """
+        modes = options.get("stream_mode") or ()
+        asked = {modes} if isinstance(modes, str) else set(modes)
+        limit = (config or {}).get("max_concurrency") or (self.config or {}).get("max_concurrency")
+        if limit is None or not (options.get("subgraphs") or asked & _AS_IT_HAPPENS):
+            return config
+        return {**(config or {}), "max_concurrency": limit + places}
 
     def _begin(self, config: RunnableConfig | None) -> Scope:
         builder = self.builder
