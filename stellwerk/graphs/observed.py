@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import Any, cast
 
@@ -14,11 +14,8 @@ from stellwerk.observer import Observer, Part, RunPart
 from stellwerk.scope import Scope
 
 _END = object()
-_AS_IT_HAPPENS = {
-    "messages",
-    "custom",
-}  # stream modes for which LangGraph does not wait for the end of a step
 _TIERS = {"tier", "smallest_tier", "largest_tier"}  # keys of inputs and options that name one
+_AS_IT_HAPPENS = {"messages", "custom"}  # stream modes that LangGraph serves before a step has ended
 
 
 class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -88,7 +85,7 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         return schema
 
     def _with_room(
-        self, config: RunnableConfig | None, options: Mapping[str, Any], places: int
+        self, config: RunnableConfig | None, options: dict[str, Any], places: int
     ) -> RunnableConfig | None:
         """The config, with room for what takes a place only while it is streamed as it happens.
 
