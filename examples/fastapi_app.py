@@ -126,10 +126,15 @@ async def follow(batch: Batch) -> StreamingResponse:
 
 async def events(name: str, batch: Batch) -> AsyncIterator[str]:
     """A client that goes away ends the run; what was read is kept, and `resume` reads the rest."""
-    stream = app.state.graph.astream(given(batch), thread(name), stream_mode=["updates", "values"])
+    # Without subgraphs, LangGraph tells of all letters when the last is read.
+    stream = app.state.graph.astream(
+        given(batch), thread(name), stream_mode=["updates", "values"], subgraphs=True
+    )
     state: dict[str, Any] = {}
     yield event("batch", {"id": name})
-    async for mode, told in stream:
+    async for inside, mode, told in stream:
+        if inside:  # a step of one letter
+            continue
         if mode == "values":
             state = told
         elif result := told.get("run_subtask"):

@@ -17,6 +17,7 @@ NoteOwner = Callable[[str, str], None]
 """Gets an owner and a thread of theirs."""
 _END = object()
 _TIERS = {"tier", "smallest_tier", "largest_tier"}  # keys of inputs and options that name one
+_AS_IT_HAPPENS = {"messages", "custom"}  # stream modes that LangGraph serves before a step has ended
 
 
 class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -30,7 +31,8 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """As that of LangGraph."""
         scope = self._begin(config)
         try:
-            chunks = cast("Generator[Any]", super().stream(input, config, **options))
+            roomy = self._with_room(config, options, 2)
+            chunks = cast("Generator[Any]", super().stream(input, roomy, **options))
             with closing(chunks):
                 while True:
                     entered = scope.enter()
@@ -52,7 +54,8 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """As that of LangGraph."""
         scope = self._begin(config)
         try:
-            chunks = cast("AsyncGenerator[Any]", super().astream(input, config, **options))
+            roomy = self._with_room(config, options, 1)
+            chunks = cast("AsyncGenerator[Any]", super().astream(input, roomy, **options))
             async with aclosing(chunks):
                 while True:
                     entered = scope.enter()
@@ -82,6 +85,21 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         for name in _TIERS & schema.get("properties", {}).keys():
             schema["properties"][name]["enum"] = list(self.builder.tiers)
         return schema
+
+    def _with_room(
+        self, config: RunnableConfig | None, options: dict[str, Any], places: int
+    ) -> RunnableConfig | None:
+        """The config, with room for what takes a place only while it is streamed as it happens.
+
+        That is the node that waits for the subtasks, and in a sync run also who waits for the next chunk. A
+        limit of one place would be theirs, and no subtask would ever begin.
+        """
+        modes = options.get("stream_mode") or ()
+        asked = {modes} if isinstance(modes, str) else set(modes)
+        limit = (config or {}).get("max_concurrency") or (self.config or {}).get("max_concurrency")
+        if limit is None or not (options.get("subgraphs") or asked & _AS_IT_HAPPENS):
+            return config
+        return {**(config or {}), "max_concurrency": limit + places}
 
     def _begin(self, config: RunnableConfig | None) -> Scope:
         builder = self.builder

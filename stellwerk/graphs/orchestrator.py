@@ -45,10 +45,7 @@ class Orchestrator(ObservedBuilder):
 
     def compile(self, *args: Any, **kwargs: Any) -> ObservedGraph:
         """As `StateGraph.compile`."""
-        compiled = super().compile(*args, **kwargs)
-        # Else a stream without subgraphs tells of subtasks only when the last of them has ended.
-        compiled.stream_eager = True
-        return compiled.with_config(max_concurrency=_MAX_CONCURRENCY)
+        return super().compile(*args, **kwargs).with_config(max_concurrency=_MAX_CONCURRENCY)
 
 
 def create_orchestrator(

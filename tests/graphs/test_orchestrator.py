@@ -169,6 +169,20 @@ def test_sixty_waiting_subtasks_do_not_block_one_another(limit: int | None, shap
     assert values(output) == {name: made(name, *dependencies.split()) for name, dependencies in needs.items()}
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("options", [{"subgraphs": True}, {"stream_mode": "messages"}], ids=str)
+def test_a_stream_takes_no_place_of_the_subtasks(limit: int, options: dict[str, Any], sync: bool) -> None:
+    graph, config = orchestrator(make), {"max_concurrency": limit}
+
+    async def aheard() -> int:
+        return len([chunk async for chunk in graph.astream(given(a="", b=""), config, **options)])
+
+    def heard() -> int:
+        return len(list(graph.stream(given(a="", b=""), config, **options)))
+
+    assert in_time(heard if sync else lambda: asyncio.run(aheard()))
+
+
 # Failure
 
 
@@ -285,17 +299,19 @@ def test_a_stream_tells_of_a_subtask_while_others_go_on(sync: bool) -> None:
     signals = Signals()
     graph = orchestrator(paced(signals, {"b": ["a told"]}), not_asked)
 
-    def hear(update: dict[str, Any]) -> list[tuple[str, str]]:
-        if (result := update.get("run_subtask")) is None:
+    def hear(place: tuple[str, ...], update: dict[str, Any]) -> list[tuple[str, str]]:
+        if place or (result := update.get("run_subtask")) is None:
             return []
         signals.send(f"{result['id']} told")
         return [(result["id"], result["status"])]
 
     def heard() -> list[tuple[str, str]]:
-        return [told for update in graph.stream(given(a="", b="")) for told in hear(update)]
+        stream = graph.stream(given(a="", b=""), subgraphs=True)
+        return [told for place, update in stream for told in hear(place, update)]
 
     async def aheard() -> list[tuple[str, str]]:
-        return [told async for update in graph.astream(given(a="", b="")) for told in hear(update)]
+        stream = graph.astream(given(a="", b=""), subgraphs=True)
+        return [told async for place, update in stream for told in hear(place, update)]
 
     assert (heard() if sync else asyncio.run(aheard())) == [("a", "accepted"), ("b", "accepted")]
 
