@@ -57,7 +57,7 @@ def screenshots() -> Path:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a database of runs."""
     folder = tmp_path_factory.mktemp("browser")
-    fill(folder / "runs.sqlite", 16)
+    fill(folder / "runs.sqlite", 11)
     return folder
 
 

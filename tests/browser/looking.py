@@ -8,7 +8,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-proxy-server",
+    "--disable-component-update", "--disable-sync", "--no-proxy-server", "--renderer-process-limit=1",
 )  # fmt: skip
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}

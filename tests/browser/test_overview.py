@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 from playwright.async_api import expect
@@ -12,28 +12,25 @@ from tests.serving.served import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 Look = Callable[..., Awaitable[Window]]
+SCHEMES: tuple[Literal["dark", "light"], ...] = ("dark", "light")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("light", {"color_scheme": "light"}),
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", {"viewport": PHONE, "has_touch": True, "is_mobile": True}),
-    ],
-)
-async def test_it_fits_the_window_in_light_and_dark(
-    look: Look, alone: Site, screenshots: Path, name: str, options: dict[str, Any]
-) -> None:
-    shown = await look(**options)
-    await shown.page.goto(f"{alone.url}/report/")
-    await expect(shown.page.get_by_role("heading", name="Workers")).to_be_visible()
-    await shoot(shown.page, screenshots, f"overview-{name}")
+async def test_it_fits_the_window_in_light_and_dark(look: Look, alone: Site, screenshots: Path) -> None:
+    shown = await look()
+    page = shown.page
+    await page.goto(f"{alone.url}/report/")
+    await expect(page.get_by_role("heading", name="Workers")).to_be_visible()
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        ground, ink = await page.evaluate(
+            "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))"
+        )
+        assert (light(ground) < light(ink)) is (scheme == "dark")
+        assert await shown.sideways() == 0
+        await shoot(page, screenshots, f"overview-{scheme}")
+    await page.set_viewport_size(PHONE)
     assert await shown.sideways() == 0
-    ground, ink = await shown.page.evaluate(
-        "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))"
-    )
-    assert (light(ground) < light(ink)) is (name == "dark")
+    await shoot(page, screenshots, "overview-phone")
     shown.check_quiet()
 
 
