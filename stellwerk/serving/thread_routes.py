@@ -22,7 +22,7 @@ from stellwerk.serving.service import Service, TheService, unfinished
 
 router = APIRouter(tags=["threads"])
 
-Work = Callable[[Callable[[str], None]], Coroutine[Any, Any, Values]]
+Work = Callable[[Callable[[str], None] | None], Coroutine[Any, Any, Values]]
 
 
 @router.post("/threads", status_code=201)
@@ -186,7 +186,7 @@ def decided(given: Mapping[str, Mapping[str, Any]], asked: list[Asked]) -> dict[
 async def _invoked(
     thread: str, session: Session, work: Work, request: Request, owner: str, service: Service
 ) -> Response:
-    running = service.runs.start(owner, partial(work, lambda line: None))
+    running = service.runs.start(owner, partial(work, None))
     values = await outcome(request, running)
     return _json(ended(thread, values, session.asked), 202 if session.asked else 200)
 
