@@ -105,18 +105,20 @@ class Session:
         self._thread = thread
         self._busy = busy
         self._own_drive = drive
-        self._config: RunnableConfig = {
-            "configurable": {"thread_id": thread},
-            "callbacks": [ModelCalls(self.progress)],
-        }
+        self._config: RunnableConfig = {"configurable": {"thread_id": thread}}
 
     async def state(self) -> tuple[Values, bool]:
         """What the thread holds, and whether it waits to be resumed; no values if there is no such thread."""
         state = await self._probed.graph.aget_state(self._config)
         return state.values, bool(state.next)
 
-    async def start(self, given: Values, say: Say, *, unfinished: Exception) -> Values:
+    async def start(self, given: Values, say: Say | None, *, unfinished: Exception) -> Values:
         """Run a task to its end.
+
+        Args:
+            given: the task, as the graph takes it.
+            say: told how it goes; if None, nobody is, and there is no progress.
+            unfinished: the error that says that the thread has to be resumed.
 
         Raises:
             Exception: `busy` if the thread is being run elsewhere, `unfinished` if it waits to be resumed.
@@ -133,11 +135,11 @@ class Session:
         """The questions of the thread that are open."""
         return open_questions(await self._saver.aget_tuple(self._config))
 
-    async def resume(self, say: Say, answers: Mapping[str, Any] | None = None) -> Values:
+    async def resume(self, say: Say | None, answers: Mapping[str, Any] | None = None) -> Values:
         """Go on where the run was broken off, or waits for a person.
 
         Args:
-            say: told how it goes.
+            say: as for `start`.
             answers: to questions, by their ids; the others stay open.
 
         Raises:
@@ -192,14 +194,16 @@ class Session:
                 raise
             yield hold
 
-    async def _drive(self, given: Values | Command[Any] | None, say: Say, hold: Hold) -> Values:
+    async def _drive(self, given: Values | Command[Any] | None, say: Say | None, hold: Hold) -> Values:
         self.asked = []
-        await self._probed.find_out(say)
-        config = hold.bind(self._config)
+        await self._probed.find_out(say or _to_nobody)
         if self._own_drive is not None:
-            await self._own_drive(self._probed.graph, given, config)
+            config: RunnableConfig = {**self._config, "callbacks": [ModelCalls(self.progress)]}
+            await self._own_drive(self._probed.graph, given, hold.bind(config))
+        elif say is None:
+            await self._probed.graph.ainvoke(given, hold.bind(self._config), durability="sync")
         else:
-            await self._tell(given, config, say)
+            await self._watch(given, say, hold)
         values, waiting = await self.state()
         note_ending(hold, values, waiting=waiting)
         if waiting:
@@ -208,14 +212,19 @@ class Session:
                 raise StellwerkError(f"thread {self._thread} stopped before its end, and asks nothing")
         return values
 
-    async def _tell(self, given: Values | Command[Any] | None, config: RunnableConfig, say: Say) -> None:
+    async def _watch(self, given: Values | Command[Any] | None, say: Say, hold: Hold) -> None:
+        config: RunnableConfig = {**self._config, "callbacks": [ModelCalls(self.progress)]}
         stream = self._probed.graph.astream(
-            given, config, stream_mode="tasks", subgraphs=True, durability="sync"
+            given, hold.bind(config), stream_mode="tasks", subgraphs=True, durability="sync"
         )
         async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
             async for namespace, event in events:
                 for line in self.progress.feed(namespace, event):
                     say(line)
+
+
+def _to_nobody(line: str) -> None:
+    pass
 
 
 def ended(thread: str, values: Values, asked: Sequence[Asked]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ async def complete(body: ChatBody, request: Request, owner: Owner, service: TheS
     thread = await service.threads.make(owner)
     session = await service.session(owner, thread)
     events = Events()
-    work = partial(session.start, given, lambda line: None, unfinished=unfinished())
+    work = partial(session.start, given, None, unfinished=unfinished())
     running = service.runs.start(owner, work)
     about = {"id": f"chatcmpl-{thread}", "created": int(time.time()), "model": MODEL}
     if not body.stream:

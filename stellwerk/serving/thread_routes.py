@@ -21,7 +21,7 @@ from stellwerk.serving.service import Service, TheService, unfinished
 
 router = APIRouter(tags=["threads"])
 
-Work = Callable[[Callable[[str], None]], Coroutine[Any, Any, Values]]
+Work = Callable[[Callable[[str], None] | None], Coroutine[Any, Any, Values]]
 
 
 @router.post("/threads", status_code=201)
@@ -161,7 +161,7 @@ async def _resuming(session: Session, body: ResumeBody | None) -> Work:
 async def _invoked(
     thread: str, session: Session, work: Work, request: Request, owner: str, service: Service
 ) -> Response:
-    running = service.runs.start(owner, partial(work, lambda line: None))
+    running = service.runs.start(owner, partial(work, None))
     values = await outcome(request, running)
     return _json(ended(thread, values, session.asked), 202 if session.asked else 200)
 
