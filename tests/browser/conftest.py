@@ -11,6 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.looking import FLAGS, Window, window
+from tests.browser.review import review
 from tests.report.runs import fill
 from tests.serving.served import Site, site
 
@@ -55,9 +56,10 @@ def screenshots() -> Path:
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a database of runs."""
+    """A folder with a database of runs: some as they come, and the newest as the tests know it."""
     folder = tmp_path_factory.mktemp("browser")
-    fill(folder / "runs.sqlite", 11)
+    fill(folder / "runs.sqlite", 10)
+    review(folder / "runs.sqlite")
     return folder
 
 
