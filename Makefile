@@ -11,14 +11,14 @@ SOURCES := $(shell find stellwerk -type f ! -name '*.pyc') pyproject.toml README
 BESIDE := tests benchmarks deploy examples docs pyproject.toml langgraph.json Makefile LICENSE $(wildcard *.md)
 MEETING := chat cli graphs nodes persistence tiers test_public.py test_api.py workers/test_create.py workers/test_mcp.py
 GRAPHS := declared default drawing orchestrator
-FAST := not server and not model and not slow and not vllm and not long
+FAST := not server and not browser and not model and not slow and not vllm and not long
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-release test-fast test-all test-long test-vllm test-wheel test-oldest models lint format types imports studio \
-	bench-tatqa bench-overhead bench-persistence bench-soak bench-scheduling \
-	bench-routing kills clean
+.PHONY: help demo example serve studio test test-release test-fast test-all test-long test-browser test-vllm test-wheel test-oldest \
+	models lint format types imports docs docs-serve pictures bench-tatqa bench-overhead bench-persistence bench-soak \
+	bench-scheduling bench-serving bench-routing kills clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +27,15 @@ demo: $(VENV)/.installed-demo  ## Answer questions about a page of an annual rep
 	$(BIN)/stellwerk models pull
 	$(BIN)/stellwerk run "$$(cat $(EXAMPLE)/task.txt)" --file $(EXAMPLE)/page.md
 
-test: lint types imports test-all test-vllm  ## Run style, types, import directions and all tests (about 15 minutes)
+example: $(VENV)/.installed-demo  ## Run examples/python_api.py, the same from Python (fetches 1.7 GB once)
+	$(BIN)/stellwerk models pull
+	$(BIN)/python examples/python_api.py
+
+serve: $(VENV)/.installed-serve  ## Serve the graphs over HTTP on port 8080, until Ctrl-C (fetches 1.7 GB once); ARGS adds options
+	$(BIN)/stellwerk models pull
+	$(BIN)/stellwerk serve $(ARGS)
+
+test: lint types imports docs test-all test-vllm  ## Run style, types, import directions, the site and all tests (about 15 minutes)
 	@echo "All checks passed."
 
 test-release: test test-wheel test-oldest test-long  ## Run every check there is, as before a release (about half an hour)
@@ -38,10 +46,13 @@ test-fast: $(VENV)/.installed-dev  ## Run the tests that need no model, start no
 # Hundreds of tests kill processes and count seconds; on a machine that is busy elsewhere, one in some thousands is late.
 # It gets a second try, and the closing lines name it.
 test-all: $(VENV)/.installed-dev models  ## Run all tests but those of vLLM and test-long; the 135M model is fetched (98 MB)
-	$(BIN)/python -m pytest -n $(JOBS) -m "not vllm and not long" --reruns 1
+	$(BIN)/python -m pytest -n $(JOBS) -m "not vllm and not long" --reruns 1 --durations 25
 
 test-long: $(VENV)/.installed-dev  ## Run what draws thousands of samples to check what routers promise (a few minutes)
 	$(BIN)/python -m pytest -n $(JOBS) -m long
+
+test-browser: $(VENV)/.installed-dev  ## Open the pages in Chromium; pictures of them are left in build/screenshots
+	STELLWERK_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser
 
 test-vllm: $(VENV)/.installed-dev  ## Run the tests on a real vLLM server, where one can be started (a few minutes)
 	$(BIN)/python -m pytest tests/vllm
@@ -94,14 +105,30 @@ bench-soak: $(VENV)/.installed-dev  ## Run 2,000 subtasks over two servers that 
 bench-scheduling: .venv-bench/.installed  ## Measure how close plans come to their critical path, beside peers; no model, half an hour
 	.venv-bench/bin/python -m benchmarks.scheduling --json scheduling.json $(ARGS)
 
+bench-serving: .venv-bench/.installed  ## Measure `stellwerk serve` under load, beside the graph called in process; no model, half an hour
+	.venv-bench/bin/python -m benchmarks.serving --json serving.json $(ARGS)
+
 bench-routing: .venv-bench/.installed  ## Measure routers beside their peers on published data; STELLWERK_DATA names it, ARGS adds options
 	LITELLM_LOCAL_MODEL_COST_MAP=True .venv-bench/bin/python -W ignore -m benchmarks.routing $(ARGS)
+
+# Not --quiet: what is not logged is not counted, and warnings would pass.
+docs: .venv-docs/.installed  ## Build the site of the documentation into build/site; warnings and broken links are errors
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
+	@echo "The site is build/site/index.html."
+
+docs-serve: .venv-docs/.installed  ## Serve the site on port 8000 of this machine, and build it anew when a page changes
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs serve
+
+pictures: $(VENV)/.installed-dev  ## Run the notebook and make the pictures of the documentation anew; needs Chromium, fetches 0.6 GB once
+	$(BIN)/stellwerk models pull smollm2-135m qwen2.5-coder-0.5b
+	$(BIN)/python -m website.notebook
+	$(BIN)/python -m website.pictures
 
 kills: $(VENV)/.installed-dev  ## Kill runs 200 times with SIGKILL and resume them; ARGS='--url ...' names another database
 	$(BIN)/python -m tests.persistence.kills --kills 200 $(ARGS)
 
 clean:  ## Remove what was built and the environments of the checks; keeps .venv and the models
-	rm -rf dist build .venv-wheel .venv-oldest .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf dist build .venv-wheel .venv-oldest .venv-bench .venv-docs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stellwerk needs Python 3.11 or later; name one: make PYTHON=...")'
@@ -111,9 +138,13 @@ $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP) --editable '.[embedded]'
 	@touch $@
 
+$(VENV)/.installed-serve: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP) --editable '.[embedded,serve]'
+	@touch $@ $(VENV)/.installed-demo
+
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP) --editable '.[dev]'
-	@touch $@ $(VENV)/.installed-demo
+	@touch $@ $(VENV)/.installed-demo $(VENV)/.installed-serve
 
 # The wheel is what users get: it has the type marker and the notices, and nothing but the package.
 dist/.built: $(SOURCES) | $(VENV)/.installed-dev
@@ -131,6 +162,15 @@ dist/.built: $(SOURCES) | $(VENV)/.installed-dev
 .venv-bench/.installed: pyproject.toml
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) --editable '.[bench]'
+	@touch $@
+
+# So do the tools of the site. They read the package and do not import it, so that it is not installed there.
+DOCS = $$($(PYTHON) -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+
+.venv-docs/.installed: pyproject.toml
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python $(PIP) $(DOCS)
 	@touch $@
 
 .venv-wheel/.installed: dist/.built

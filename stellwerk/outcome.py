@@ -111,7 +111,9 @@ class Call(TypedDict):
     `waited` is how long the call stood in the tier's queue, in seconds, which `seconds` leaves out; `replica`
     is the server that answered, where a tier has several; `logprobs` sums up the answer's log-probabilities.
     `stopped` is there where the model asked for tools that it did not get any more: `steps` or `repeated`.
-    `replan` is there where a plan was to be replaced in part: how often that was, from 1.
+    `replan` is there where a plan was to be replaced in part: how often that was, from 1. `estimated` is
+    there, and true, where the model did not say what the call took: `usage` is by the lengths of prompt and
+    answer.
     """
 
     step: Literal["plan", "generate", "repair", "synthesize"]
@@ -126,6 +128,7 @@ class Call(TypedDict):
     waited: NotRequired[float]
     replica: NotRequired[str]
     logprobs: NotRequired[dict[str, float]]
+    estimated: NotRequired[bool]
 
 
 class Verdict(TypedDict):

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,13 @@ from stellwerk.tiers.tier import Reply, Request, Tier
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "python_api.py"
-DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md"))
+# What these show is done from top to bottom: tests/test_howto.py.
+HOW = [ROOT / "docs" / "getting-started.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+ENVIRONMENT = re.compile(r"((?:[A-Z_]+=\S* )*)(.*)")
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
 
 PLAN = {
     "subtasks": [
@@ -31,11 +38,9 @@ ANSWERS: Mapping[str, object] = {
     "plan": PLAN,
     "cells": {"rows": ["Operating profit"], "columns": ["2024"]},
     "calculation": {"answer": {"rows": ["Revenue"], "columns": ["2024", "2023"]}},
-    "Outlook": {
-        "expectation": "more revenue",
-        "quote": "It expects revenue between EUR 50 million and EUR 52 million",
-    },
     "Offer": {"euros": 349.0, "pieces": 12},
+    "Order": {"product": "desks", "pieces": 40},
+    "Complaint": {"product": "lamp", "urgency": "later"},
     "Paid": {"done": True},
     "Figure": {"figure": "6,205"},
 }
@@ -44,7 +49,7 @@ ASKED: Mapping[str, dict[str, Any]] = {
     "price": {"product": "desk"},
     "stock": {"product": "desk"},
     "pay": {"euros": 120},
-    "transfer": {"invoice": "17", "euros": 120},
+    "transfer": {"invoice": "17", "euros": 120.0},
 }
 TEXT = "The operating profit was 6,205 thousand euros."
 
@@ -59,12 +64,18 @@ def snippets(language: str) -> list[Any]:
     return [
         pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
         for path in DOCUMENTS
+        if path not in HOW
         for number, block in enumerate(blocks(path, language), 1)
     ]
 
 
 def commands(program: str) -> list[Any]:
-    lines = [line for path in DOCUMENTS for block in blocks(path, "sh") for line in block.splitlines()]
+    lines = [
+        ENVIRONMENT.sub(r"\2", line)
+        for path in DOCUMENTS
+        for block in blocks(path, "sh")
+        for line in block.splitlines()
+    ]
     return [
         pytest.param(shlex.split(line, comments=True)[1:], id=line)
         for line in dict.fromkeys(lines)
@@ -177,6 +188,12 @@ def test_make_targets_exist(arguments: list[str]) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in arguments:
         assert re.search(rf"^{re.escape(target)}:.*## ", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_extras_that_are_to_be_installed_exist(path: Path) -> None:
+    for names in re.findall(r"pip install '(?:stellwerk|\.)\[([\w,]+)\]'", path.read_text(encoding="utf-8")):
+        assert set(names.split(",")) <= set(EXTRAS), f"{path.name} installs {names}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

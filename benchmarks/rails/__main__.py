@@ -1,9 +1,10 @@
 """What each rail is worth: function calls of BFCL, and spans of TAT-QA's pages, on two small models.
 
     python -m benchmarks.rails --json rails.json
-    python -m benchmarks.rails --report rails.json
+    python -m benchmarks.rails --report rails.json [more.json ...]
 
 Rows that are in the file are not run again. Each arm runs the same rows, greedily, one attempt on one tier.
+Rows do not depend on each other: several processes may run some each, with a file of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="keep rows here, and go on from what is there"
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="only print the tables of a file")
+    parser.add_argument(
+        "--report", type=Path, nargs="+", metavar="FILE", help="only print the tables of files, rows together"
+    )
+    parser.add_argument("--against", default="all", metavar="ARM", help="what each arm is compared with")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of a model; its default if not given"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="of the rows of a task, the first N")
     parser.add_argument(
         "--skip", type=int, default=0, metavar="N", help="of the rows of a task, not the first N"
@@ -41,17 +48,19 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join(ARMS), help="of: " + "; ".join(ARMS))
     parser.add_argument("--development", action="store_true", help="the rows that the rails were written on")
     arguments = parser.parse_args()
-    if arguments.report:
-        print(markdown(summarise(json.loads(arguments.report.read_text(encoding="utf-8"))["rows"])))
-        return
     tasks, arms = arguments.tasks.split(","), [arm.strip() for arm in arguments.arms.split(",")]
     arms = _joined(arms)
-    for kind, named, known in (("task", tasks, TASKS), ("arm", arms, tuple(ARMS))):
+    for kind, named, known in (
+        ("task", tasks, TASKS),
+        ("arm", [*arms, arguments.against], tuple(ARMS)),
+    ):
         if unknown := [name for name in named if name not in known]:
             parser.error(f"unknown {kind} {unknown[0]!r}; there are: {'; '.join(known)}")
-    rows: list[dict[str, Any]] = []
-    if arguments.json and arguments.json.exists():
-        rows = json.loads(arguments.json.read_text(encoding="utf-8"))["rows"]
+    if arguments.report:
+        together = [row for path in arguments.report for row in _rows(path)]
+        print(markdown(summarise(together, against=arguments.against), against=arguments.against))
+        return
+    rows = _rows(arguments.json) if arguments.json and arguments.json.exists() else []
     done = {(row["task"], row["model"], row["arm"], row["key"]) for row in rows}
     split = DEVELOPED if arguments.development else REPORTED
     for task in tasks:
@@ -60,7 +69,9 @@ def main() -> None:
             for arm in arms:
                 if task == "tatqa" and arm not in SHARED:
                     continue
-                ladder = embedded_ladder([model])  # fresh, so that no arm reads from another's cache
+                ladder = embedded_ladder(
+                    [model], threads=arguments.threads
+                )  # fresh, so that no arm reads from another's cache
                 for case in cases:
                     if (task, model, arm, case.key) in done:
                         continue
@@ -69,7 +80,12 @@ def main() -> None:
                     _progress(rows[-1])
                     if arguments.json:
                         _save(arguments.json, rows)
-    print(markdown(summarise(rows)))
+    print(markdown(summarise(rows, against=arguments.against), against=arguments.against))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
 
 
 def _joined(arms: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ ARMS: dict[str, Rails | None] = {
     "free": replace(_PLAIN, constrain=False),
     **{
         f"no {name}": replace(_ALL, **{name: False})
-        for name in (*_OF_FUNCTIONS, "repair", "flatten", "constrain")
+        for name in (*_OF_FUNCTIONS, "repair", "flatten", "salvage", "constrain")
     },
     **{f"only {name}": replace(_PLAIN, **{name: True}, salvage=True, repair=True) for name in _OF_FUNCTIONS},
     "no constrain, no salvage": replace(_ALL, constrain=False, salvage=False),
@@ -38,6 +38,7 @@ SHARED = (
     "plain",
     "no repair",
     "no flatten",
+    "no salvage",
     "no constrain",
     "no constrain, no salvage",
     "with unknown",

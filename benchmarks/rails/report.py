@@ -13,8 +13,8 @@ SEED = 18_72
 Row = dict[str, Any]
 
 
-def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Figures of each task, model and arm; against the arm with all rails on the rows that both have."""
+def summarise(rows: Sequence[Row], *, against: str = "all") -> list[dict[str, Any]]:
+    """Figures of each task, model and arm; also against one arm, on the rows that both have."""
     groups: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in rows:
         groups.setdefault((row["task"], row["model"], row["arm"]), {})[row["key"]] = row
@@ -27,15 +27,15 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for measure in ("calls", "input", "output", "seconds"):
             figures[measure] = sum(row[measure] for row in own.values()) / count
         figures["reasons"] = dict(Counter(row["reason"] for row in own.values() if row["reason"]))
-        base = groups.get((task, model, "all"), {})
+        base = groups.get((task, model, against), {})
         common = [key for key in own if key in base]
-        if arm != "all" and len(common) > 1:
+        if arm != against and len(common) > 1:
             ours = [float(own[key]["correct"]) for key in common]
             theirs = [float(base[key]["correct"]) for key in common]
             change = paired_interval(ours, theirs, clusters=[key.split("/")[0] for key in common], seed=SEED)
             lost = sum(a < b for a, b in zip(ours, theirs, strict=True))
             won = sum(a > b for a, b in zip(ours, theirs, strict=True))
-            figures["against_all"] = {
+            figures["against"] = {
                 "n": len(common),
                 "difference": [change.estimate, change.low, change.high],
                 "lost": lost,
@@ -46,10 +46,10 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
-def markdown(summary: Sequence[dict[str, Any]]) -> str:
+def markdown(summary: Sequence[dict[str, Any]], *, against: str = "all") -> str:
     """The summary as a table."""
     lines = [
-        "| task | model | rails | n | valid | correct | same rows as all | difference | lost/won | "
+        f"| task | model | rails | n | valid | correct | same rows as {against} | difference | lost/won | "
         "McNemar p | tokens in / out | s | rejections |",
         "|---" * 13 + "|",
     ]
@@ -57,7 +57,7 @@ def markdown(summary: Sequence[dict[str, Any]]) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in arm["reasons"].items()) or "-"
         lines.append(
             f"| {arm['task']} | {arm['model']} | {arm['arm']} | {arm['n']} | {_shown(arm['valid'])} | "
-            f"{_shown(arm['correct'])} | {_against(arm.get('against_all'))} | "
+            f"{_shown(arm['correct'])} | {_against(arm.get('against'))} | "
             f"{arm['input']:.0f} / {arm['output']:.0f} | {arm['seconds']:.2f} | {reasons} |"
         )
     return "\n".join(lines)

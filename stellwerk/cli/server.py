@@ -44,7 +44,10 @@ def serve(
         from stellwerk.serving.server import server_of
 
         check_models(settings)
-        server = server_of(settings)
+        server = server_of(settings, alone=True)
+        if settings.serve.port and find_spec("jinja2") is not None:
+            host = f"[{settings.serve.host}]" if ":" in settings.serve.host else settings.serve.host
+            typer.echo(f"what runs is shown at http://{host}:{settings.serve.port}/report/", err=True)
         server.run()
     if not server.started:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 from collections.abc import Collection, Sequence
 from functools import cache
 
@@ -16,8 +17,10 @@ from stellwerk.persistence.effects import SQLAlchemyEffectJournal
 from stellwerk.persistence.sqlite_file import make_sqlite_file
 from stellwerk.persistence.store import SQLAlchemyStore
 from stellwerk.persistence.urls import parse_url
-from stellwerk.settings import Settings
+from stellwerk.settings import CacheSettings, Settings
 from stellwerk.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 
 class Kept(TypedDict, total=False):
@@ -38,6 +41,18 @@ def kept_in(store: BaseStore, settings: Settings, effects: EffectJournal | None)
     if settings.cache.ttl is not None:
         kept["cache"] = ResultsCache(store=store, ttl=settings.cache.ttl)
     return kept
+
+
+def of_several_owners(settings: Settings) -> Settings:
+    """The settings, without what would hand one owner's plans and answers to another, if there are owners."""
+    if not settings.serve.closed or not (settings.planning.reuse_plans or settings.cache.ttl is not None):
+        return settings
+    _log.warning(
+        "planning.reuse_plans and cache.ttl are off here: plans and answers are kept for all who use a "
+        "database, and this server has several owners"
+    )
+    planning = settings.planning.model_copy(update={"reuse_plans": False})
+    return settings.model_copy(update={"planning": planning, "cache": CacheSettings()})
 
 
 def declared_keeping(settings: Settings, workers: Sequence[Worker], given: Collection[str] = ()) -> Kept:

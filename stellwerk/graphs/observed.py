@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import Any, cast
 
@@ -13,8 +13,11 @@ from langgraph.graph.state import CompiledStateGraph
 from stellwerk.observer import Observer, Part, RunPart
 from stellwerk.scope import Scope
 
+NoteOwner = Callable[[str, str], None]
+"""Gets an owner and a thread of theirs."""
 _END = object()
 _TIERS = {"tier", "smallest_tier", "largest_tier"}  # keys of inputs and options that name one
+_AS_IT_HAPPENS = {"messages", "custom"}  # stream modes that LangGraph serves before a step has ended
 
 
 class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -28,7 +31,8 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """As that of LangGraph."""
         scope = self._begin(config)
         try:
-            chunks = cast("Generator[Any]", super().stream(input, config, **options))
+            roomy = self._with_room(config, options, 2)
+            chunks = cast("Generator[Any]", super().stream(input, roomy, **options))
             with closing(chunks):
                 while True:
                     entered = scope.enter()
@@ -50,7 +54,8 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
         """As that of LangGraph."""
         scope = self._begin(config)
         try:
-            chunks = cast("AsyncGenerator[Any]", super().astream(input, config, **options))
+            roomy = self._with_room(config, options, 1)
+            chunks = cast("AsyncGenerator[Any]", super().astream(input, roomy, **options))
             async with aclosing(chunks):
                 while True:
                     entered = scope.enter()
@@ -81,6 +86,21 @@ class ObservedGraph(CompiledStateGraph[Any, Any, Any, Any]):
             schema["properties"][name]["enum"] = list(self.builder.tiers)
         return schema
 
+    def _with_room(
+        self, config: RunnableConfig | None, options: dict[str, Any], places: int
+    ) -> RunnableConfig | None:
+        """The config, with room for what takes a place only while it is streamed as it happens.
+
+        That is the node that waits for the subtasks, and in a sync run also who waits for the next chunk. A
+        limit of one place would be theirs, and no subtask would ever begin.
+        """
+        modes = options.get("stream_mode") or ()
+        asked = {modes} if isinstance(modes, str) else set(modes)
+        limit = (config or {}).get("max_concurrency") or (self.config or {}).get("max_concurrency")
+        if limit is None or not (options.get("subgraphs") or asked & _AS_IT_HAPPENS):
+            return config
+        return {**(config or {}), "max_concurrency": limit + places}
+
     def _begin(self, config: RunnableConfig | None) -> Scope:
         builder = self.builder
         assert isinstance(builder, ObservedBuilder)
@@ -93,6 +113,7 @@ class ObservedBuilder(StateGraph[Any, Any, Any, Any]):
 
     observers: Sequence[Observer] = ()
     tiers: Sequence[str] = ()
+    note_owner: NoteOwner | None = None
 
     def part(self, name: str, thread_id: str) -> Part:
         """What a run of it is, by the name of the compiled graph."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -11,12 +12,14 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 
 from stellwerk.errors import StellwerkError
-from stellwerk.graphs.observed import ObservedGraph
+from stellwerk.graphs.observed import NoteOwner, ObservedBuilder, ObservedGraph
 from stellwerk.persistence.database import AsyncDatabase
 from stellwerk.persistence.heartbeat import Hold
 from stellwerk.persistence.lease import LEASE_KEY
+from stellwerk.persistence.owned import LOCAL
 from stellwerk.persistence.runs import AsyncRunStore
 
+_log = logging.getLogger(__name__)
 _TTL = 20.0  # seconds until a thread whose server died is free again
 _HEARTBEAT = 3.0  # seconds until a run notices that it is cancelled
 
@@ -45,12 +48,23 @@ class RecordedGraph(ObservedGraph):
         ) as error:  # of other kinds than the built-in ones, the server keeps the words back
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
+    async def _note_owner(self, owner: str, thread: str) -> None:
+        note = self.builder.note_owner if isinstance(self.builder, ObservedBuilder) else None
+        if note is None or not thread or owner in ("", LOCAL):
+            return
+        try:
+            await asyncio.to_thread(note, owner, thread)
+        except StellwerkError:  # the run is in nobody's report then, which is no reason to have none
+            _log.warning("it could not be noted whose the thread %s is", thread, exc_info=True)
+
     async def _run(
         self, input: Any, config: RunnableConfig | None, options: Mapping[str, Any]
     ) -> AsyncGenerator[Any, None]:
         database = getattr(self.checkpointer, "database", None)
         configurable = (config or {}).get("configurable") or {}
         thread = str(configurable.get("thread_id") or "")
+        # Said by the server, which takes it from no client.
+        await self._note_owner(str(configurable.get("langgraph_auth_user_id") or ""), thread)
         if not isinstance(database, AsyncDatabase) or not thread or LEASE_KEY in configurable:
             async with aclosing(self._chunks(input, config, options)) as chunks:
                 async for chunk in chunks:
@@ -91,9 +105,18 @@ class RecordedGraph(ObservedGraph):
         return cast("AsyncGenerator[Any, None]", super().astream(input, config, **options))
 
 
-def recorded(graph: CompiledStateGraph[Any, Any, Any, Any]) -> RecordedGraph:
-    """The same graph, whose runs stand in the list of runs."""
+def recorded(
+    graph: CompiledStateGraph[Any, Any, Any, Any], note_owner: NoteOwner | None = None
+) -> RecordedGraph:
+    """The same graph, whose runs stand in the list of runs.
+
+    Args:
+        graph: to be recorded.
+        note_owner: told, in a thread, whose a thread is that is run, where the server knows it.
+    """
     assert isinstance(graph, ObservedGraph)
+    assert isinstance(graph.builder, ObservedBuilder)
+    graph.builder.note_owner = note_owner
     graph.__class__ = RecordedGraph  # made anew from its attributes, it would lose private ones
     return cast("RecordedGraph", graph)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, cast
 
@@ -16,6 +16,8 @@ from stellwerk.errors import InputError, LeaseError, StellwerkError
 from stellwerk.graphs.progress import ModelCalls, Progress
 from stellwerk.graphs.questions import Asked, open_questions, short_ids
 from stellwerk.graphs.recorded import note_ending
+from stellwerk.nodes.state import OrchestratorState
+from stellwerk.nodes.supervisor import task_of
 from stellwerk.outcome import SubtaskResult
 from stellwerk.persistence.capabilities import AsyncSQLAlchemyCapabilityStore
 from stellwerk.persistence.database import AsyncDatabase
@@ -29,6 +31,8 @@ from stellwerk.tiers.probe_ladder import aprobe_ladder
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 Values = dict[str, Any]
 Say = Callable[[str], None]
+Drive = Callable[[Graph, "Values | Command[Any] | None", RunnableConfig], Awaitable[None]]
+"""Runs a graph on an input under a config, until it stops."""
 TTL = 60.0  # seconds until a run whose process died can be taken over
 _PROBE = 30.0  # seconds that a run waits to know what its servers do
 _HEARTBEAT = 3.0  # seconds until a run notices that it is cancelled
@@ -81,6 +85,7 @@ class Session:
         saver: holds the thread.
         thread: its name.
         busy: the error that says by whom the thread is being run.
+        drive: how the graph is run, where somebody wants more of it than lines; it has to be durable.
     """
 
     def __init__(
@@ -89,6 +94,8 @@ class Session:
         saver: AsyncSQLAlchemySaver,
         thread: str,
         busy: Callable[[str, Run], Exception],
+        *,
+        drive: Drive | None = None,
     ) -> None:
         self.progress = Progress()
         self.asked: list[Asked] = []  # what the run stopped for
@@ -97,18 +104,21 @@ class Session:
         self._runs = AsyncRunStore(saver.database)
         self._thread = thread
         self._busy = busy
-        self._config: RunnableConfig = {
-            "configurable": {"thread_id": thread},
-            "callbacks": [ModelCalls(self.progress)],
-        }
+        self._own_drive = drive
+        self._config: RunnableConfig = {"configurable": {"thread_id": thread}}
 
     async def state(self) -> tuple[Values, bool]:
         """What the thread holds, and whether it waits to be resumed; no values if there is no such thread."""
         state = await self._probed.graph.aget_state(self._config)
         return state.values, bool(state.next)
 
-    async def start(self, given: Values, say: Say, *, unfinished: Exception) -> Values:
+    async def start(self, given: Values, say: Say | None, *, unfinished: Exception) -> Values:
         """Run a task to its end.
+
+        Args:
+            given: the task, as the graph takes it.
+            say: told how it goes; if None, nobody is, and there is no progress.
+            unfinished: the error that says that the thread has to be resumed.
 
         Raises:
             Exception: `busy` if the thread is being run elsewhere, `unfinished` if it waits to be resumed.
@@ -116,7 +126,7 @@ class Session:
         if (await self.state())[1]:
             await self.check_free()
             raise unfinished
-        async with self._held(given["task"]) as hold:
+        async with self._held(task_of(cast("OrchestratorState", given))) as hold:
             if (await self.state())[1]:  # since a moment ago
                 raise unfinished
             return await self._drive(given, say, hold)
@@ -125,11 +135,11 @@ class Session:
         """The questions of the thread that are open."""
         return open_questions(await self._saver.aget_tuple(self._config))
 
-    async def resume(self, say: Say, answers: Mapping[str, Any] | None = None) -> Values:
+    async def resume(self, say: Say | None, answers: Mapping[str, Any] | None = None) -> Values:
         """Go on where the run was broken off, or waits for a person.
 
         Args:
-            say: told how it goes.
+            say: as for `start`.
             answers: to questions, by their ids; the others stay open.
 
         Raises:
@@ -184,16 +194,16 @@ class Session:
                 raise
             yield hold
 
-    async def _drive(self, given: Values | Command[Any] | None, say: Say, hold: Hold) -> Values:
+    async def _drive(self, given: Values | Command[Any] | None, say: Say | None, hold: Hold) -> Values:
         self.asked = []
-        await self._probed.find_out(say)
-        stream = self._probed.graph.astream(
-            given, hold.bind(self._config), stream_mode="tasks", subgraphs=True, durability="sync"
-        )
-        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
-            async for namespace, event in events:
-                for line in self.progress.feed(namespace, event):
-                    say(line)
+        await self._probed.find_out(say or _to_nobody)
+        if self._own_drive is not None:
+            config: RunnableConfig = {**self._config, "callbacks": [ModelCalls(self.progress)]}
+            await self._own_drive(self._probed.graph, given, hold.bind(config))
+        elif say is None:
+            await self._probed.graph.ainvoke(given, hold.bind(self._config), durability="sync")
+        else:
+            await self._watch(given, say, hold)
         values, waiting = await self.state()
         note_ending(hold, values, waiting=waiting)
         if waiting:
@@ -201,6 +211,20 @@ class Session:
             if not self.asked:
                 raise StellwerkError(f"thread {self._thread} stopped before its end, and asks nothing")
         return values
+
+    async def _watch(self, given: Values | Command[Any] | None, say: Say, hold: Hold) -> None:
+        config: RunnableConfig = {**self._config, "callbacks": [ModelCalls(self.progress)]}
+        stream = self._probed.graph.astream(
+            given, hold.bind(config), stream_mode="tasks", subgraphs=True, durability="sync"
+        )
+        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
+            async for namespace, event in events:
+                for line in self.progress.feed(namespace, event):
+                    say(line)
+
+
+def _to_nobody(line: str) -> None:
+    pass
 
 
 def ended(thread: str, values: Values, asked: Sequence[Asked]) -> dict[str, Any]:

@@ -10,21 +10,26 @@ from __future__ import annotations
 
 from stellwerk.graphs.declared_errors import with_errors
 from stellwerk.graphs.default import configured_workers, default_ladder, default_orchestrator, default_workers
-from stellwerk.graphs.kept import declared_keeping
+from stellwerk.graphs.kept import declared_keeping, of_several_owners
 from stellwerk.graphs.recorded import RecordedGraph, recorded
 from stellwerk.graphs.studio_storage import traces
 from stellwerk.graphs.worker import create_worker_graph
 from stellwerk.observing.configured import configured_observers, start_exporting
+from stellwerk.persistence.owned import note_thread
 from stellwerk.settings import Settings
 from stellwerk.workers.asking import asking_people
 
-_SETTINGS = Settings.load()
+_SETTINGS = of_several_owners(Settings.load())
 _LADDER = default_ladder(_SETTINGS)
 _WORKERS = configured_workers(_SETTINGS)
 _KEPT = declared_keeping(_SETTINGS, _WORKERS)
 _TRACES = traces()
 start_exporting(_SETTINGS)
 _OBSERVERS = configured_observers(_SETTINGS)
+
+
+def _note_owner(owner: str, thread: str) -> None:
+    note_thread(_TRACES.database, owner, thread)
 
 
 def _worker(name: str) -> RecordedGraph:
@@ -34,12 +39,12 @@ def _worker(name: str) -> RecordedGraph:
     worker = asking_people(all_workers, _SETTINGS.people.approve, _SETTINGS.people.ask)[name]
     cache = _KEPT.get("cache")
     graph = create_worker_graph(worker, _LADDER, cache=cache, traces=_TRACES, observers=_OBSERVERS)
-    return recorded(graph.compile(name=name))
+    return recorded(graph.compile(name=name), _note_owner)
 
 
 _ORCHESTRATOR = default_orchestrator(_SETTINGS, ladder=_LADDER, observers=_OBSERVERS, traces=_TRACES, **_KEPT)
 
-orchestrator = recorded(_ORCHESTRATOR.compile(name="orchestrator"))
+orchestrator = recorded(_ORCHESTRATOR.compile(name="orchestrator"), _note_owner)
 """Plan a task, run each subtask on the smallest tier that does it well, and merge the results."""
 
 extract = _worker("extract")

@@ -14,6 +14,8 @@ def bill(calls: list[Call], reply: Reply, request: Request) -> None:
     """Fill in the last of the calls from its reply, after the tries that failed before it."""
     call = calls[-1]
     call["usage"], call["seconds"] = reply.usage, reply.seconds
+    if reply.estimated:
+        call["estimated"] = True
     if reply.waited:
         call["waited"] = reply.waited
     if reply.replica:

@@ -134,8 +134,18 @@ def join(task: str, plan: Plan, results: Mapping[str, SubtaskResult]) -> str:
 
 
 def _lacking(result: SubtaskResult) -> str:
-    said = f"(no result: {in_words(result)})"
+    said = f"(no result: {in_words(result)}{_tried(result)})"
     return f"{said}\n(substitute: {as_text(result['substituted'])})" if "substituted" in result else said
+
+
+def _tried(result: SubtaskResult) -> str:
+    """By whom, how often and where; nothing of one that was never attempted."""
+    attempts = result["attempts"]
+    if not attempts:
+        return ""
+    tiers = ", ".join(dict.fromkeys(attempt["tier"] for attempt in attempts))
+    many = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
+    return f"; {many} by {result['worker']} on {tiers}"
 
 
 def as_text(value: Any) -> str:

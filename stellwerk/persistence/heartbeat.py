@@ -16,6 +16,7 @@ from stellwerk.persistence.run_units import Status
 
 _ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, LeaseError)
 _PAUSE = 0.2  # seconds until a database that is down is tried again
+_STEPS = 8  # of an interval: leases that are renewed at the same step share a transaction
 
 
 class Hold:
@@ -87,8 +88,11 @@ class Hold:
 
     @property
     def pause(self) -> float:
-        """Seconds until the next renewal."""
-        return _PAUSE if self._failing else self._interval
+        """Seconds until the next renewal, at a moment that other runs of this process choose as well."""
+        if self._failing:
+            return _PAUSE
+        step, at = self._interval / _STEPS, time.monotonic()
+        return (at + self._interval) // step * step - at
 
     def renewed(self, lease: Lease, asked_at: float) -> None:
         """Note a renewal, asked for at a moment of the monotonic clock."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from sqlalchemy import Column, Connection, Select, Table, and_, case, func, sele
 from sqlalchemy.sql import ColumnElement
 
 from stellwerk.persistence.clock import now
+from stellwerk.persistence.schema.checkpoints import checkpoints
 from stellwerk.persistence.schema.columns import digest, text
 from stellwerk.persistence.schema.runs import leases
 from stellwerk.persistence.schema.runs import runs as held_runs
@@ -23,6 +24,7 @@ Visible = Callable[[Table], ColumnElement[bool]]
 
 SHARES = (50, 95)  # percentiles, each the value that so many of a hundred do not exceed (nearest rank)
 _LISTED = tuple(column for column in runs.c if column.name != "task")
+_STAMP = (runs.c.run_id, runs.c.thread, runs.c.outcome, runs.c.updated_at)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +113,17 @@ def found(
     connection: Connection, chosen: Selection, name: str, thread_id: str | None, *, tasks: bool
 ) -> list[Row]:
     """Runs of this id, or whose ids begin so; two at most. Times of the selection do not count."""
-    columns, conditions = _columns(tasks), chosen.seen(runs)
+    return _found(connection, chosen, name, thread_id, _columns(tasks))
+
+
+def _found(
+    connection: Connection,
+    chosen: Selection,
+    name: str,
+    thread_id: str | None,
+    columns: Sequence[Column[Any]],
+) -> list[Row]:
+    conditions = chosen.seen(runs)
     if thread_id is not None:
         conditions.append(runs.c.thread == digest(thread_id))
     start = encoded(name)
@@ -124,7 +136,13 @@ def found(
 
 def newest_of(connection: Connection, chosen: Selection, thread_id: str, *, tasks: bool) -> Row | None:
     """The newest run of a thread."""
-    query = select(*_columns(tasks)).where(runs.c.thread == digest(thread_id), *chosen.seen(runs))
+    return _newest_of(connection, chosen, thread_id, _columns(tasks))
+
+
+def _newest_of(
+    connection: Connection, chosen: Selection, thread_id: str, columns: Sequence[Column[Any]]
+) -> Row | None:
+    query = select(*columns).where(runs.c.thread == digest(thread_id), *chosen.seen(runs))
     return connection.execute(query.order_by(runs.c.started_at.desc()).limit(1)).first()
 
 
@@ -219,6 +237,32 @@ def pulse(connection: Connection, chosen: Selection) -> str:
     told = select(func.count(), func.max(runs.c.updated_at)).where(*chosen._runs)
     made = select(func.count(), func.max(attempts.c.created_at)).where(*chosen._attempts)
     return " ".join(str(value) for query in (told, made) for value in connection.execute(query).one())
+
+
+def run_pulse(
+    connection: Connection, chosen: Selection, name: str | None, thread_id: str | None
+) -> str | None:
+    """As `pulse`, for one run, named as for `found`, or the newest of a thread; None if there is no one such.
+
+    Four statements on an index each, however large the run is: a page asks every few seconds.
+    """
+    if name:
+        rows = _found(connection, chosen, name, thread_id, _STAMP)
+    else:
+        newest = _newest_of(connection, chosen, thread_id, _STAMP) if thread_id is not None else None
+        rows = [] if newest is None else [newest]
+    if len(rows) != 1:
+        return None
+    (run,) = rows
+    made = select(func.count(), func.max(attempts.c.created_at))
+    made = made.where(attempts.c.run_id == run.run_id, attempts.c.thread == run.thread)
+    # A plan is there before the first attempt has ended.
+    steps = select(checkpoints.c.checkpoint_id).order_by(checkpoints.c.checkpoint_id.desc()).limit(1)
+    steps = steps.where(checkpoints.c.thread == run.thread, checkpoints.c.ns == digest(""))
+    step = connection.execute(steps).scalar()
+    died = run.outcome == "running" and bool(dead(connection, [text(bytes(run.run_id))]))
+    told = [run.outcome, died, run.updated_at, *connection.execute(made).one(), step and text(bytes(step))]
+    return " ".join(str(value) for value in told)
 
 
 def _columns(tasks: bool) -> tuple[Column[Any], ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, false, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, false, or_, select, tuple_, update
 from sqlalchemy import text as sql
 from sqlalchemy.sql import ColumnElement
 
@@ -41,18 +41,28 @@ _TAKE = (
         expires_at=from_now("ttl_"),
     )
 )
-_RENEW = update(leases).where(_MINE, leases.c.expires_at > now()).values(expires_at=from_now("ttl_"))
+# By the keys as well: over pairs alone, InnoDB would look at all rows, and lock them.
+_THREADS = leases.c.thread.in_(bindparam("threads_", expanding=True))
+_RENEW = (
+    update(leases)
+    .where(
+        _THREADS,
+        tuple_(leases.c.thread, leases.c.token).in_(bindparam("mine_", expanding=True)),
+        leases.c.expires_at > now(),
+    )
+    .values(expires_at=from_now("ttl_"))
+)
 _FREE = update(leases).where(_MINE).values(expires_at=EVER)
 # A take-over waits until the transaction that reads this has ended; SQLite's holds the whole file.
 FENCE = (
     select(leases.c.token, idle_limit()).where(_MINE, leases.c.expires_at > now()).with_for_update(read=True)
 )
 _LIVE_LEASE = select((leases.c.expires_at > now()).label("live")).where(THREAD).with_for_update(read=True)
-_LEASE = (
-    select(leases, runs.c.started_at, runs.c.cancel_requested, (leases.c.expires_at > now()).label("live"))
-    .join_from(leases, runs, runs.c.run == leases.c.run, isouter=True)
-    .where(leases.c.thread == bindparam("thread_"))
-)
+_SHOWN = select(
+    leases, runs.c.started_at, runs.c.cancel_requested, (leases.c.expires_at > now()).label("live")
+).join_from(leases, runs, runs.c.run == leases.c.run, isouter=True)
+_LEASE = _SHOWN.where(leases.c.thread == bindparam("thread_"))
+_LEASES = _SHOWN.where(_THREADS)
 # A run whose process died says `running` for good: it runs only as long as its lease.
 _LIVE = and_(runs.c.status == "running", leases.c.run.is_not(None))
 _RUN = select(runs, leases.c.expires_at).join_from(
@@ -195,13 +205,30 @@ def renew(connection: Connection, lease: Lease) -> Lease:
     Raises:
         LeaseError: if it has expired, or was taken over.
     """
-    mine = _mine(lease.thread_id, lease.token)
-    renewed = connection.execute(_RENEW, {**mine, "ttl_": _microseconds(lease.ttl)}).rowcount
-    row = connection.execute(_LEASE, {"thread_": mine["thread_"]}).one_or_none()
-    if not renewed:
-        raise LeaseError(_lost(lease.thread_id, lease.token, row))
-    assert row is not None
-    return _lease(row, lease.thread_id, lease.ttl)
+    (found,) = renew_all(connection, [lease])
+    if isinstance(found, LeaseError):
+        raise found
+    return found
+
+
+def renew_all(connection: Connection, held: Sequence[Lease]) -> list[Lease | LeaseError]:
+    """Each lease as `renew` gives it, or the error."""
+    mine = [(thread_key(lease.thread_id), lease.token) for lease in held]
+    for ttl in {lease.ttl for lease in held}:
+        pairs = [pair for pair, lease in zip(mine, held, strict=True) if lease.ttl == ttl]
+        parameters = {"threads_": [thread for thread, _ in pairs], "mine_": pairs, "ttl_": _microseconds(ttl)}
+        connection.execute(_RENEW, parameters)
+    rows = connection.execute(_LEASES, {"threads_": [thread for thread, _ in mine]})
+    by_thread = {bytes(row.thread): row for row in rows}
+    found: list[Lease | LeaseError] = []
+    for lease, (thread, token) in zip(held, mine, strict=True):
+        row = by_thread.get(thread)
+        # One that is live by now was live before, or it would have another token.
+        if row is not None and row.live and row.token == token:
+            found.append(_lease(row, lease.thread_id, lease.ttl))
+        else:
+            found.append(LeaseError(_lost(lease.thread_id, token, row)))
+    return found
 
 
 def release(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Self
 from uuid import uuid4
@@ -22,6 +23,7 @@ from stellwerk.persistence import run_units as units
 from stellwerk.persistence.database import AsyncDatabase, Database
 from stellwerk.persistence.heartbeat import Hold
 from stellwerk.persistence.lease import Lease
+from stellwerk.persistence.renewals import renewals_of
 from stellwerk.persistence.run_units import STATUSES, Claim, Run, Status
 
 Url = str | URL | os.PathLike[str]
@@ -258,7 +260,7 @@ class AsyncRunStore:
 
     async def renew(self, lease: Lease) -> Lease:
         """As `RunStore.renew`."""
-        return await self.database.write(lambda c: units.renew(c, lease))
+        return await renewals_of(self.database).renew(self.database, lease)
 
     async def release(
         self,
@@ -378,6 +380,11 @@ def holder() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+@cache
+def _version() -> str:
+    return version("stellwerk")  # read from files, which takes as long as a claim
+
+
 def _claiming(thread_id: str, task: str, ttl: float) -> Callable[[Connection], Lease]:
     if not isinstance(ttl, int | float) or not 0 < ttl <= _LONGEST:  # which NaN is not, either
         raise InputError(
@@ -390,7 +397,7 @@ def _claiming(thread_id: str, task: str, ttl: float) -> Callable[[Connection], L
         run_id=str(uuid4()),
         task=task[:_TASK],
         holder=holder(),
-        version=version("stellwerk"),
+        version=_version(),
         ttl=ttl,
     )
     return lambda c: units.claim(c, wanted)

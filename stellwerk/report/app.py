@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from stellwerk.errors import InputError, MissingExtraError, StellwerkError
@@ -14,9 +15,10 @@ from stellwerk.persistence.report_units import Selection, Visible
 from stellwerk.persistence.traces import TraceStore
 from stellwerk.report.overview import WAIT, overview
 from stellwerk.report.page import served_overview, served_run, static
-from stellwerk.report.records import Overview, RunView, plain
+from stellwerk.report.records import Overview, RunLine, RunView, plain
 from stellwerk.report.router import RouterView, router_view
 from stellwerk.report.run import run_view
+from stellwerk.report.thread_names import ThreadNames
 
 try:
     from starlette.applications import Starlette
@@ -57,6 +59,7 @@ def report_app(
     contents: bool = False,
     router: bool = True,
     limit: int = 200,
+    names: ThreadNames | None = None,
 ) -> Starlette:
     """An ASGI application with the report on a trace store, to be mounted in Starlette or FastAPI.
 
@@ -71,12 +74,13 @@ def report_app(
         contents: whether tasks, prompts, answers and errors are shown.
         router: whether the router of the registry is shown. That takes seconds every 5 minutes.
         limit: so many of the newest runs are listed.
+        names: how threads are called for each request; as in the database if None.
 
     Raises:
         MissingExtraError: if Jinja2 is not installed.
     """
     served_style, served_script = static("report.css"), static("report.js")
-    routers = _Routers(traces)
+    routers, called = _Routers(traces), names or ThreadNames()
 
     def allowed(request: Request) -> Visible | None:
         return None if visible is None else visible(request)
@@ -89,49 +93,55 @@ def report_app(
         since = None if length is None else datetime.now(UTC) - length
         return Selection(since=since, visible=allowed(request)), period
 
-    def all_of(selection: Selection) -> Overview:
-        return overview(
+    def named(request: Request, run: RunLine) -> RunLine:
+        return replace(run, thread_id=called.shown(request, run.thread_id))
+
+    def all_of(request: Request, selection: Selection) -> Overview:
+        found = overview(
             traces, since=selection.since, visible=selection.visible, limit=limit, contents=contents
         )
+        return replace(found, runs=[named(request, run) for run in found.runs])
+
+    def which(request: Request) -> tuple[str | None, str | None]:
+        asked = request.query_params
+        thread = asked.get("thread")
+        return asked.get("run"), None if thread is None else called.meant(request, thread)
 
     def one(request: Request) -> RunView | None:
-        asked = request.query_params
-        return run_view(
-            traces,
-            asked.get("run"),
-            thread_id=asked.get("thread"),
-            visible=allowed(request),
-            contents=contents,
-        )
+        run_id, thread_id = which(request)
+        view = run_view(traces, run_id, thread_id=thread_id, visible=allowed(request), contents=contents)
+        return view and replace(view, run=named(request, view.run))
 
     def pulse_of(selection: Selection) -> str:
         traces.flush(WAIT)
         return traces.database.read(lambda c: units.pulse(c, selection))
 
-    def pulse_of_run(view: RunView) -> str:
-        return f"{view.run.outcome} {sum(len(subtask.attempts) for subtask in view.subtasks)}"
+    def pulse_of_run(request: Request) -> str | None:
+        traces.flush(WAIT)
+        chosen, (run_id, thread_id) = Selection(visible=allowed(request)), which(request)
+        return traces.database.read(lambda c: units.run_pulse(c, chosen, run_id, thread_id))
 
     def index(request: Request) -> Response:
         selection, period = chosen(request)
-        pulse, found = pulse_of(selection), all_of(selection)
+        pulse, found = pulse_of(selection), all_of(request, selection)
         shown = routers.get() if router and selection.visible is None else None
         return HTMLResponse(served_overview(found, shown, pulse=pulse, period=period))
 
     def run(request: Request) -> Response:
-        view = one(request)
-        return _missing() if view is None else HTMLResponse(served_run(view, pulse=pulse_of_run(view)))
+        pulse, view = pulse_of_run(request), one(request)  # in this order, so that nothing new is missed
+        return _missing() if view is None else HTMLResponse(served_run(view, pulse=pulse or ""))
 
     def data(request: Request) -> Response:
-        return JSONResponse(plain(all_of(chosen(request)[0])))
+        return JSONResponse(plain(all_of(request, chosen(request)[0])))
 
     def run_data(request: Request) -> Response:
         view = one(request)
         return _missing() if view is None else JSONResponse(plain(view))
 
     def pulse(request: Request) -> Response:
-        if "run" in request.query_params:
-            view = one(request)
-            return _missing() if view is None else JSONResponse({"pulse": pulse_of_run(view)})
+        if request.query_params.keys() & {"run", "thread"}:
+            found = pulse_of_run(request)
+            return _missing() if found is None else JSONResponse({"pulse": found})
         return JSONResponse({"pulse": pulse_of(chosen(request)[0])})
 
     def style(request: Request) -> Response:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from stellwerk.report.records import SubtaskView
 
 BOX = (168, 60)  # width and height of a subtask
-_GAPS = (44, 16)  # between layers, and in one
+_GAPS = (32, 16)  # between layers, and in one
 _MARGIN = 8
 _LANE = 6  # height that a line takes which passes by a layer
 _SWEEPS = 4  # over the layers, to take crossings out of the lines

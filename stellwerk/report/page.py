@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -161,7 +162,9 @@ def usd(value: float | None) -> str:
         return "0"
     if size >= 0.995:
         return f"{value:,.2f}"
-    return f"{value:.4f}" if size >= 0.01 else f"{value:.6f}" if size >= 0.00001 else f"{value:.1e}"
+    if size >= 0.00001:
+        return f"{value:.4f}" if size >= 0.01 else f"{value:.6f}"
+    return f"{value:.{1 - math.floor(math.log10(size))}f}"  # two digits, and no power of ten to work out
 
 
 def seconds(value: float | None) -> str:

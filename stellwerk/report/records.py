@@ -234,6 +234,7 @@ class RunView:
         planned: whether the plan is known; if not, what depends on what is not known either.
         tiers: names, cheapest first.
         method: of the estimate of the saving.
+        answer: of a run that has ended; None unless contents are asked for and it is in the database.
     """
 
     run: RunLine
@@ -241,6 +242,7 @@ class RunView:
     planned: bool
     tiers: list[str]
     method: str | None = None
+    answer: str | None = None
 
 
 def plain(record: Any) -> dict[str, Any]:

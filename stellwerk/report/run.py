@@ -69,6 +69,7 @@ def _view(traces: TraceStore, run: RunLine, ledger: Mapping[str, Any] | None, *,
     state = _state(traces, run)
     planned = _planned(state)
     results = _results(state)
+    done = {name for name, tried in made.items() if any(attempt["accepted"] for attempt in tried)}
     known = planned or [
         {"id": name, "worker": attempts[0]["worker"], "depends_on": []} for name, attempts in made.items()
     ]
@@ -82,7 +83,7 @@ def _view(traces: TraceStore, run: RunLine, ledger: Mapping[str, Any] | None, *,
                 one,
                 made.get(one["id"], ()),
                 results.get(one["id"]),
-                run.outcome == "running",
+                _open(run, one["id"] in made or done.issuperset(one["depends_on"])),
                 contents=contents,
             )
             for one in known
@@ -90,6 +91,7 @@ def _view(traces: TraceStore, run: RunLine, ledger: Mapping[str, Any] | None, *,
         planned=bool(planned),
         tiers=by_price(work),
         method=ledger["all_large"]["method"] if ledger and run.saving else None,
+        answer=_cut(state.get("answer")) if contents and run.outcome in ("ok", "failed") else None,
     )
 
 
@@ -135,7 +137,7 @@ def _subtask(
     planned: Mapping[str, Any],
     made: Sequence[BareAttempt],
     result: SubtaskResult | None,
-    running: bool,
+    open_: str | None,
     *,
     contents: bool,
 ) -> SubtaskView:
@@ -147,7 +149,7 @@ def _subtask(
     elif accepted:
         status = "accepted"
     else:
-        status = ("running" if attempts else "waiting") if running else ("failed" if attempts else "skipped")
+        status = open_ or ("failed" if attempts else "skipped")
     last = (accepted or attempts)[-1]["tier"] if attempts else None
     prices = [attempt["usd"] for attempt in attempts if attempt["usd"] is not None]
     reason = result.get("reason") if result is not None else None
@@ -166,6 +168,13 @@ def _subtask(
         reason=reason,
         instruction=_cut(instruction) if contents else None,
     )
+
+
+def _open(run: RunLine, has_inputs: bool) -> str | None:
+    """How a subtask stands that has no result yet; None where it will get none."""
+    if run.outcome == "running":
+        return "running" if has_inputs else "waiting"  # each begins as soon as its inputs are there
+    return "waiting" if run.outcome == "interrupted" else None
 
 
 def _instruction(attempts: Iterable[BareAttempt]) -> str | None:

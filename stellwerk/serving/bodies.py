@@ -20,7 +20,7 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _is_text(cls, given: Any) -> Any:
-        _check_text(given)
+        check_text(given)
         return given
 
 
@@ -117,7 +117,7 @@ class ChatBody(Body):
     user: str | None = None
 
 
-def _check_text(value: Any) -> None:
+def check_text(value: Any) -> None:
     match value:
         case str():
             if "\0" in value:
@@ -128,11 +128,11 @@ def _check_text(value: Any) -> None:
                 raise ValueError("it has a surrogate, which is no text; send whole characters") from None
         case dict():
             for name, each in value.items():
-                _check_text(name)
-                _check_text(each)
+                check_text(name)
+                check_text(each)
         case list():
             for each in value:
-                _check_text(each)
+                check_text(each)
 
 
 def documents_of(given: Sequence[DocumentBody]) -> list[Document]:

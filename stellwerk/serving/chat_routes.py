@@ -16,14 +16,20 @@ from stellwerk.graphs.session import Session, Values
 from stellwerk.serving import problem
 from stellwerk.serving.bodies import ChatBody, DocumentBody, RunBody
 from stellwerk.serving.door import Owner
-from stellwerk.serving.event_stream import Events, EventStream
-from stellwerk.serving.problem import Problem, conflict
+from stellwerk.serving.event_stream import EVENTS, Events, EventStream
+from stellwerk.serving.problem import Documented, Problem, conflict
 from stellwerk.serving.running import Running, outcome
 from stellwerk.serving.service import TheService, unfinished
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
 MODEL = "stellwerk"
+_EITHER: Documented = {
+    200: {
+        "description": "The answer, or with `stream` its chunks.",
+        "content": {"application/json": {}, **EVENTS[200]["content"]},
+    }
+}
 _CREATED = 1_767_225_600  # of the only model; the API wants a moment
 
 
@@ -40,7 +46,7 @@ async def model(name: str, owner: Owner) -> dict[str, Any]:
     return _model()
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", responses=_EITHER)
 async def complete(body: ChatBody, request: Request, owner: Owner, service: TheService) -> Response:
     """Do what the last message says, on a thread of its own, which the id of the answer ends with."""
     _check_model(body.model)
@@ -49,7 +55,7 @@ async def complete(body: ChatBody, request: Request, owner: Owner, service: TheS
     thread = await service.threads.make(owner)
     session = await service.session(owner, thread)
     events = Events()
-    work = partial(session.start, given, lambda line: None, unfinished=unfinished())
+    work = partial(session.start, given, None, unfinished=unfinished())
     running = service.runs.start(owner, work)
     about = {"id": f"chatcmpl-{thread}", "created": int(time.time()), "model": MODEL}
     if not body.stream:

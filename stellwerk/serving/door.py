@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from stellwerk.errors import ConfigurationError
-from stellwerk.serving.api_keys import PREFIX, ApiKeys
+from stellwerk.persistence.owned import LOCAL
+from stellwerk.serving.browser import (
+    CHALLENGE,
+    from_another_site,
+    from_own_page,
+    password_of,
+    shows_page,
+)
+from stellwerk.serving.credentials import Credentials
 from stellwerk.serving.problem import Problem
-from stellwerk.serving.tokens import Tokens
 from stellwerk.settings import ServingSettings
-
-_LOCAL = "local"  # the owner of all, where nobody says who they are
 
 
 class Door:
@@ -25,33 +32,48 @@ class Door:
     """
 
     def __init__(self, serving: ServingSettings) -> None:
-        self._keys = None if serving.api_keys_file is None else ApiKeys(serving.api_keys_file)
-        self._tokens = None if serving.jwt_key_file is None else Tokens(serving)
+        self._credentials = Credentials(serving)
 
     def owner(self, request: Request) -> str:
-        """Whose request it is; a key's name and a token's subject are never one owner.
+        """Whose request it is.
 
         Raises:
-            Problem: if they do not say who they are, or, where nobody has to, are not on this machine.
+            Problem: if they do not say who they are, or a browser says it for a page of another site; or,
+                where nobody has to say it, if they are not on this machine.
         """
-        if self._keys is None and self._tokens is None:
+        if not self.asks:
             _check_local(request)
-            return _LOCAL
-        given = _given(request)
-        if given.startswith(PREFIX):
-            name = self._keys.name_of(given) if self._keys is not None else None
-            owner = name and f"key:{name}"
-        else:
-            subject = self._tokens.subject_of(given) if given and self._tokens is not None else None
-            owner = subject and f"jwt:{subject}"
-        if owner:
+            return LOCAL
+        return self.known(request.headers, request.method, request.scope["path"])
+
+    @property
+    def asks(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return self._credentials.asked_for
+
+    def known(self, headers: Mapping[str, str], method: str = "", path: str = "") -> str:
+        """Whose request it is, where they have to say it.
+
+        Args:
+            headers: of the request, names in lower case.
+            method: of the request; it and the path tell whether a browser is to ask for a password.
+            path: of the request.
+
+        Raises:
+            Problem: if they do not say who they are, or a browser says it for a page of another site.
+        """
+        given = _given(headers)
+        if not given and (given := password_of(headers.get("authorization", ""))):
+            _check_own(headers)
+        if owner := self._credentials.owner_of(given):
             return owner
+        browser = shows_page(method, path, headers) or from_own_page(headers)
         raise Problem(
             401,
             "Not authorised",
-            "The key or token is missing, unknown, or not valid any more; send it as "
-            "'Authorization: Bearer ...'.",
-            headers={"WWW-Authenticate": "Bearer"},
+            "The key or token is missing, unknown, or not valid any more; "
+            + ("give it as the password." if browser else "send it as 'Authorization: Bearer ...'."),
+            headers={"WWW-Authenticate": CHALLENGE if browser else "Bearer"},
         )
 
 
@@ -69,8 +91,16 @@ def check_exposure(serving: ServingSettings) -> None:
         )
 
 
-async def owner_of(request: Request) -> str:
-    """Whose request it is, for routes to depend on."""
+_BEARER = HTTPBearer(
+    auto_error=False, description="An API key, or a JSON Web Token; this machine alone is served without."
+)
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
+
+
+async def owner_of(
+    request: Request, _: Annotated[Any, Security(_BEARER)], __: Annotated[Any, Security(_HEADER)]
+) -> str:
+    """Whose request it is, for routes to depend on. What is asked for in vain is for /openapi.json."""
     door: Door = request.app.state.door
     return door.owner(request)
 
@@ -78,11 +108,21 @@ async def owner_of(request: Request) -> str:
 Owner = Annotated[str, Depends(owner_of)]
 
 
-def _given(request: Request) -> str:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+def _given(headers: Mapping[str, str]) -> str:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return given.strip()
-    return request.headers.get("x-api-key", "")
+    return headers.get("x-api-key", "")
+
+
+def _check_own(headers: Mapping[str, str]) -> None:
+    if from_another_site(headers):
+        raise Problem(
+            403,
+            "A page of another site asked for it",
+            "A browser sends the password whichever page asks, so enter this address by itself, and follow "
+            "no link from elsewhere; programs send the key or token as 'Authorization: Bearer ...'.",
+        )
 
 
 def _check_local(request: Request) -> None:

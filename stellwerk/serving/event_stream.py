@@ -13,8 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from stellwerk.graphs.progress import Progress, Row
 from stellwerk.serving import problem
+from stellwerk.serving.problem import Documented
 from stellwerk.serving.running import Running, client_gone
 
+EVENTS: Documented = {
+    200: {"description": "Server-sent events, to the end of the run.", "content": {"text/event-stream": {}}}
+}
+"""The response of a route that streams."""
 _BEAT = b": heartbeat\n\n"
 
 

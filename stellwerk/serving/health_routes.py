@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from stellwerk.serving.door import Owner
-from stellwerk.serving.problem import Problem
+from stellwerk.serving.problem import Problem, documented
 from stellwerk.serving.service import TheService
 
 router = APIRouter(tags=["health"])
@@ -20,7 +20,7 @@ async def healthy() -> dict[str, Any]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "What is missing."}})
 async def ready(service: TheService) -> JSONResponse:
     """Whether a run could begin: the database and a tier are there, and the server is not shutting down."""
     found = await service.ready()
@@ -28,7 +28,11 @@ async def ready(service: TheService) -> JSONResponse:
     return JSONResponse({"status": "ready" if good else "not ready", **found}, 200 if good else 503)
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses=documented(401, 403, 404),
+)
 async def metrics(owner: Owner, service: TheService) -> Response:
     """What runs did, as Prometheus reads it."""
     if not service.settings.observability.prometheus:

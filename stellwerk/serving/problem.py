@@ -11,9 +11,25 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 from stellwerk.errors import DatabaseError, InputError, LeaseError, RunCancelledError
+from stellwerk.serving.browser import shows_page
 
+Documented = dict[int | str, dict[str, Any]]
+"""Responses of a route, as FastAPI takes them."""
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "What went wrong, after RFC 9457; there may be further members.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string", "description": "The same for all problems of this kind."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong here, and the remedy."},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
 _log = logging.getLogger(__name__)
 _GO_ON = (
     "What is done is kept, and POST /threads/{id}/resume goes on; where that says that nothing waits, "
@@ -65,6 +81,21 @@ class Problem(Exception):  # noqa: N818  # the word of RFC 9457
             kind = "server_error" if self.status >= 500 else "invalid_request_error"
             body["error"] = {"message": self.detail, "type": kind, "param": None, "code": None}
         return JSONResponse(body, self.status, headers=self.headers, media_type="application/problem+json")
+
+
+def documented(*statuses: int) -> Documented:
+    """Problems that a route may answer with, by their statuses."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": _FORM}},
+        }
+        for status in statuses
+    }
+
+
+RUN_PROBLEMS = documented(400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503, 504)
+"""Of what only an owner may do."""
 
 
 def conflict(title: str, detail: str) -> Problem:
@@ -124,8 +155,8 @@ def of(error: BaseException) -> Problem:
             )
 
 
-async def problem_response(request: Request, error: Exception) -> JSONResponse:
-    """For whatever a route raises."""
+async def problem_response(request: Request, error: Exception) -> Response:
+    """For whatever a route raises; a person in front of a page is told in words."""
     match error:
         case RequestValidationError():
             found = _invalid(error)
@@ -138,6 +169,8 @@ async def problem_response(request: Request, error: Exception) -> JSONResponse:
             )
         case _:
             found = of(error)
+    if shows_page(request.method, request.scope["path"], request.headers):
+        return PlainTextResponse(f"{found.title}\n\n{found.detail}\n", found.status, headers=found.headers)
     return found.response(request.url.path)
 
 

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from stellwerk.serving.app import create_app
+from stellwerk.serving.collector import settle
 from stellwerk.serving.door import check_exposure
 from stellwerk.settings import Settings
 
@@ -19,15 +20,18 @@ _MARGIN = 10.0  # seconds, after `grace_seconds`, for stopped runs to be let go 
 class Server(uvicorn.Server):
     """A server that tells its application of a signal at once: running requests would hold up its end."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, *, alone: bool = False) -> None:
         super().__init__(config)
         self._app = app
+        self._alone = alone
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As that of uvicorn."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self._alone:
+            settle()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """As that of uvicorn."""
@@ -36,8 +40,12 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._app.state.runs.close)
 
 
-def server_of(settings: Settings) -> Server:
+def server_of(settings: Settings, *, alone: bool = False) -> Server:
     """A server of the application, to be run.
+
+    Args:
+        settings: of whom it serves, and with what.
+        alone: whether its process does nothing else, so that garbage is collected as suits it.
 
     Raises:
         ConfigurationError: if others could reach it without a key or a token, or settings cannot be used.
@@ -55,4 +63,4 @@ def server_of(settings: Settings) -> Server:
         proxy_headers=False,  # or a header would say where a request comes from
         server_header=False,
     )
-    return Server(config, app)
+    return Server(config, app, alone=alone)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,9 +16,9 @@ from sqlalchemy import select
 from stellwerk.budget import RunBudget
 from stellwerk.errors import DatabaseError
 from stellwerk.graphs.default import configured_workers, default_ladder
-from stellwerk.graphs.kept import Kept
+from stellwerk.graphs.kept import Kept, of_several_owners
 from stellwerk.graphs.opened import opened
-from stellwerk.graphs.session import Graph, ProbedGraph, Session
+from stellwerk.graphs.session import Drive, Graph, ProbedGraph, Session
 from stellwerk.graphs.worker import create_worker_graph
 from stellwerk.nodes.supervisor import task_of
 from stellwerk.observer import Observer
@@ -35,13 +34,13 @@ from stellwerk.serving.bodies import RunBody, documents_of
 from stellwerk.serving.problem import Problem, conflict
 from stellwerk.serving.running import Runs
 from stellwerk.serving.threads import Threads
-from stellwerk.settings import CacheSettings, Settings
+from stellwerk.settings import Settings
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.probe_reach import Endpoint
 from stellwerk.tiers.tier import Tier
 from stellwerk.worker import Worker
+from stellwerk.workers.asking import asking_people
 
-_log = logging.getLogger(__name__)
 _PAUSE = 60.0  # seconds until servers of which nothing is known are asked again
 _FRESH = 5.0  # seconds for which what was found of the tiers holds
 _PATIENCE = 3.0  # seconds for the database, and for a tier's server, to say that they are there
@@ -80,9 +79,9 @@ class Service:
         """
         return self.session_on(await self.threads.inner(owner, thread))
 
-    def session_on(self, inner: str) -> Session:
-        """A thread, by the name that the database knows it by."""
-        return Session(self.probed, self.saver, inner, _busy)
+    def session_on(self, inner: str, *, drive: Drive | None = None) -> Session:
+        """A thread, by the name that the database knows it by; `drive` as for `Session`."""
+        return Session(self.probed, self.saver, inner, _busy, drive=drive)
 
     def given(self, body: RunBody) -> dict[str, Any]:
         """A task as the graph takes it.
@@ -157,12 +156,14 @@ async def open_service(settings: Settings, ladder: Ladder | None, runs: Runs) ->
     Raises:
         ConfigurationError: if the settings or the database cannot be used.
     """
-    settings = _of_several_owners(settings)
+    settings = of_several_owners(settings)
     url = parse_url(settings.place)
     make_sqlite_file(url)
     start_exporting(settings)
     observers = configured_observers(settings)
-    workers = configured_workers(settings)
+    by_name = {worker.name: worker for worker in configured_workers(settings)}
+    # As in the orchestrator: whoever runs a worker alone is not spared the person who is asked there.
+    workers = asking_people(by_name, settings.people.approve, settings.people.ask)
     async with AsyncExitStack() as stack:
         stack.callback(finish_exporting)
         at = await stack.enter_async_context(opened(settings, url, observers))
@@ -173,7 +174,7 @@ async def open_service(settings: Settings, ladder: Ladder | None, runs: Runs) ->
         stack.push_async_callback(runs.wait)
         yield Service(
             settings=settings,
-            workers={worker.name: worker for worker in workers},
+            workers=workers,
             probed=ProbedGraph(at.build, ladder or default_ladder(settings), at.saver.database, pause=_PAUSE),
             saver=at.saver,
             records=AsyncRunStore(at.saver.database),
@@ -192,18 +193,6 @@ async def service_of(request: Request) -> Service:
 
 
 TheService = Annotated[Service, Depends(service_of)]
-
-
-def _of_several_owners(settings: Settings) -> Settings:
-    """Without what would hand one owner's plans and answers to another."""
-    if not settings.serve.closed or not (settings.planning.reuse_plans or settings.cache.ttl is not None):
-        return settings
-    _log.warning(
-        "planning.reuse_plans and cache.ttl are off here: plans and answers are kept for all who use a "
-        "database, and this server has several owners"
-    )
-    planning = settings.planning.model_copy(update={"reuse_plans": False})
-    return settings.model_copy(update={"planning": planning, "cache": CacheSettings()})
 
 
 def _busy(_: str, run: Run) -> Problem:

@@ -9,20 +9,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from stellwerk.errors import InputError
-from stellwerk.graphs.questions import Asked
 from stellwerk.graphs.session import Session, Values, ended
 from stellwerk.persistence.run_units import Run
+from stellwerk.serving.answers import check_waits, decided
 from stellwerk.serving.bodies import FeedbackBody, ResumeBody, RunBody
 from stellwerk.serving.door import Owner
-from stellwerk.serving.event_stream import Events, EventStream, Told, last_event
+from stellwerk.serving.event_stream import EVENTS, Events, EventStream, Told, last_event
 from stellwerk.serving.problem import Problem, conflict
 from stellwerk.serving.running import outcome
 from stellwerk.serving.service import Service, TheService, unfinished
 
 router = APIRouter(tags=["threads"])
 
-Work = Callable[[Callable[[str], None]], Coroutine[Any, Any, Values]]
+Work = Callable[[Callable[[str], None] | None], Coroutine[Any, Any, Values]]
 
 
 @router.post("/threads", status_code=201)
@@ -78,7 +77,7 @@ async def run(thread: str, body: RunBody, request: Request, owner: Owner, servic
     return await _invoked(thread, session, _starting(session, service.given(body)), request, owner, service)
 
 
-@router.post("/threads/{thread}/runs/stream")
+@router.post("/threads/{thread}/runs/stream", response_class=Response, responses=EVENTS)
 async def stream(thread: str, body: RunBody, owner: Owner, service: TheService) -> Response:
     """Do a task, and tell how it goes."""
     session = await service.session(owner, thread)
@@ -99,7 +98,7 @@ async def resume(
     return await _invoked(thread, session, work, request, owner, service)
 
 
-@router.post("/threads/{thread}/resume/stream")
+@router.post("/threads/{thread}/resume/stream", response_class=Response, responses=EVENTS)
 async def resume_stream(
     thread: str, owner: Owner, service: TheService, body: ResumeBody | None = None
 ) -> Response:
@@ -153,40 +152,16 @@ def _starting(session: Session, given: dict[str, Any]) -> Work:
 
 
 async def _resuming(session: Session, body: ResumeBody | None) -> Work:
-    await session.check_free()
-    if not (await session.state())[1]:
-        raise conflict(
-            "Nothing waits to be resumed",
-            "No run of this thread waits for answers or was broken off; POST /threads/{id}/runs begins one.",
-        )
+    await check_waits(session)
     given = body.answers if body is not None else {}
     answers = decided(given, await session.questions()) if given else {}
     return lambda say: session.resume(say, answers)
 
 
-def decided(given: Mapping[str, Mapping[str, Any]], asked: list[Asked]) -> dict[str, Any]:
-    """The answers as the run takes them.
-
-    Raises:
-        InputError: if one does not fit, naming its question.
-    """
-    by_id = {one.id: one for one in asked}
-    answers = {}
-    for name, decision in given.items():
-        if name not in by_id:
-            open_ = ", ".join(by_id) or "none"
-            raise InputError(f"answers.{name[:64]}: no open question has this id; open are {open_}")
-        try:
-            answers[name] = by_id[name].decide(decision)
-        except ValueError as error:
-            raise InputError(f"answers.{name}: {error}") from None
-    return answers
-
-
 async def _invoked(
     thread: str, session: Session, work: Work, request: Request, owner: str, service: Service
 ) -> Response:
-    running = service.runs.start(owner, partial(work, lambda line: None))
+    running = service.runs.start(owner, partial(work, None))
     values = await outcome(request, running)
     return _json(ended(thread, values, session.asked), 202 if session.asked else 200)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
 from typing import Any
@@ -13,6 +11,7 @@ from sqlalchemy import Connection
 from stellwerk.persistence import run_units
 from stellwerk.persistence.checkpoint_codec import thread_key
 from stellwerk.persistence.checkpoint_units import delete_thread
+from stellwerk.persistence.owned import owner_digest
 from stellwerk.persistence.store import AsyncSQLAlchemyStore
 from stellwerk.serving.problem import Problem
 
@@ -23,7 +22,8 @@ class Threads:
     """The threads of each owner, in a store.
 
     The database knows a thread by a digest of its owner and its id, so that no id leads to another's: whoever
-    names one that is not theirs asks for a thread that there is not.
+    names one that is not theirs asks for a thread that there is not. The names of all that an owner has begin
+    alike, by which the report knows them.
     """
 
     def __init__(self, store: AsyncSQLAlchemyStore) -> None:
@@ -42,7 +42,7 @@ class Threads:
             Problem: if the owner has no such thread.
         """
         # One way for all that is not there, be it another's or nobody's.
-        if not _ID.fullmatch(name) or await self._store.aget(_namespace(owner), name) is None:
+        if not is_id(name) or await self._store.aget(_namespace(owner), name) is None:
             raise Problem(404, "No such thread", "None of your threads has this id; POST /threads makes one.")
         return inner(owner, name)
 
@@ -62,16 +62,21 @@ class Threads:
 
 def inner(owner: str, name: str) -> str:
     """How the database calls a thread of an owner."""
-    return "served-" + _digest("thread", owner, name)
+    return scope_of(owner) + name
+
+
+def scope_of(owner: str) -> str:
+    """How the names of all of an owner's threads begin in the database."""
+    return f"served-{owner_digest(owner)}-"
+
+
+def is_id(name: str) -> bool:
+    """Whether a thread may have this id."""
+    return _ID.fullmatch(name) is not None
 
 
 def _namespace(owner: str) -> tuple[str, ...]:
-    return ("stellwerk-serving", "threads", _digest("owner", owner))
-
-
-def _digest(*parts: str) -> str:
-    # As JSON: joined by anything else, two pairs could give the same text.
-    return hashlib.sha256(json.dumps(["stellwerk", *parts]).encode()).hexdigest()
+    return ("stellwerk-serving", "threads", owner_digest(owner))
 
 
 def _deleted(connection: Connection, thread: str) -> bool:

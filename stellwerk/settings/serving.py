@@ -28,6 +28,8 @@ class ServingSettings(BaseModel):
         max_runs_per_owner: that run at a time for one owner.
         heartbeat_seconds: between signs of life in a stream in which nothing happens.
         grace_seconds: that running requests have to end after SIGTERM.
+        langserve: whether LangServe's routes are served as well; if it is installed, where None.
+        playground: whether, with them, a page to try them in a browser is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -45,6 +47,8 @@ class ServingSettings(BaseModel):
     max_runs_per_owner: int = Field(8, ge=1)
     heartbeat_seconds: float = Field(15.0, gt=0, allow_inf_nan=False)
     grace_seconds: float = Field(10.0, ge=0, allow_inf_nan=False)
+    langserve: bool | None = None
+    playground: bool = True
 
     @property
     def closed(self) -> bool:

@@ -140,7 +140,8 @@ class Reply:
 
     `seconds` is the model's time; `waited` the time in the tier's queue before it. `logprobs` sums up the
     log-probabilities of the answer's tokens, where they were asked for and given. `replica` names the server,
-    where there are several. `tries` are those that failed before.
+    where there are several. `tries` are those that failed before. `estimated` is true where the model did not
+    say what the call took, and `usage` is by the lengths of prompt and answer.
     """
 
     message: AIMessage
@@ -152,6 +153,7 @@ class Reply:
     logprobs: dict[str, float] | None = None
     replica: str = ""
     tries: tuple[FailedTry, ...] = ()
+    estimated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -277,7 +279,7 @@ class Tier:
                 return cut_off_or_raise(error)
 
         way = self._dispatch.way(self._order(request), _tokens)
-        return _reply(go(way, ask))
+        return _reply(go(way, ask), request)
 
     async def acall(self, request: Request) -> Reply:
         """Ask the model and wait for the answer; as `call`."""
@@ -295,7 +297,7 @@ class Tier:
                 return cut_off_or_raise(error)
 
         way = self._dispatch.way(self._order(request), _tokens)
-        return _reply(await ago(way, ask))
+        return _reply(await ago(way, ask), request)
 
     def stream(self, request: Request) -> Iterator[AIMessageChunk | Reply]:
         """The answer in chunks as they come, and at the end the reply as a whole.
@@ -315,7 +317,7 @@ class Tier:
             return replica.model.stream(messages, **arguments, **options)
 
         way = self._dispatch.way(self._order(request), _tokens)
-        yield _reply((yield from gone(way, open_stream)))
+        yield _reply((yield from gone(way, open_stream)), request)
 
     async def astream(self, request: Request) -> AsyncIterator[AIMessageChunk | Reply]:
         """The answer in chunks as they come, and at the end the reply; as `stream`."""
@@ -329,7 +331,7 @@ class Tier:
         way = self._dispatch.way(self._order(request), _tokens)
         async with aclosing(agone(way, open_stream)) as stream:
             async for each in stream:
-                yield each if isinstance(each, AIMessageChunk) else _reply(each)
+                yield each if isinstance(each, AIMessageChunk) else _reply(each, request)
 
     @property
     def _streams(self) -> bool:
@@ -359,31 +361,39 @@ class Tier:
             )
 
 
-def _usage(message: AIMessage) -> Usage:
+def _usage(message: AIMessage) -> Usage | None:
     counts = message.usage_metadata
     if counts is None:
-        return Usage(input=0, cached=0, output=0)
+        return None
     details = counts.get("input_token_details") or {}
     return Usage(
         input=counts["input_tokens"], cached=details.get("cache_read") or 0, output=counts["output_tokens"]
     )
 
 
+def _estimated(request: Request, message: AIMessage) -> Usage:
+    # Not every integration tells; nothing would be cheaper than anything, and no budget would ever end.
+    said = len(message.text) + sum(len(json.dumps(call["args"], default=str)) for call in message.tool_calls)
+    return Usage(input=request.expected_input, cached=0, output=-(-said // CHARACTERS_PER_TOKEN))
+
+
 def _tokens(message: AIMessage) -> int:
     usage = _usage(message)
-    return usage["input"] + usage["output"]
+    return usage["input"] + usage["output"] if usage is not None else 0
 
 
-def _reply(answered: Answered) -> Reply:
+def _reply(answered: Answered, request: Request) -> Reply:
     message = answered.message
     assert isinstance(message, AIMessage)
     finish = str(message.response_metadata.get("finish_reason") or "stop")
     if finish == "length":
         message = without_cut_call(message)
+    usage = _usage(message)
     return Reply(
         message=message,
         text=message.text,
-        usage=_usage(message),
+        usage=usage or _estimated(request, message),
+        estimated=usage is None,
         seconds=answered.seconds,
         finish=finish,
         waited=answered.waited,

@@ -85,6 +85,9 @@ def test_arms_are_compared_on_the_rows_they_share() -> None:
         return {"task": "simple", "model": "m", "arm": arm, "key": str(key), "correct": correct, **plain}
 
     rows = [row("all", key, True) for key in range(6)] + [row("plain", key, key > 1) for key in range(4)]
-    pair = summarise(rows)[1]["against_all"]
+    pair = summarise(rows)[1]["against"]
     assert (pair["n"], pair["lost"], pair["won"]) == (4, 2, 0)
     assert pair["difference"][0] == -0.5
+    turned = summarise(rows, against="plain")
+    assert "against" not in turned[1]
+    assert (turned[0]["against"]["lost"], turned[0]["against"]["won"]) == (0, 2)

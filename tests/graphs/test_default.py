@@ -120,6 +120,7 @@ def test_the_default_orchestrator_runs_on_configured_tiers() -> None:
 
 def test_langgraph_json_names_what_is_there() -> None:
     from stellwerk.graphs import studio, studio_storage
+    from stellwerk.serving import studio_app, studio_auth
 
     root = Path(__file__).parents[2]
     declared = json.loads((root / "langgraph.json").read_text())
@@ -132,6 +133,13 @@ def test_langgraph_json_names_what_is_there() -> None:
         compiled = getattr(studio, variable)
         assert compiled.get_name() == name
         assert not compiled.checkpointer  # the server brings its own and refuses any other
+    for (path, _, variable), module in (
+        (declared["auth"]["path"].partition(":"), studio_auth),
+        (declared["http"]["app"].partition(":"), studio_app),
+    ):
+        assert (root / path).samefile(str(module.__file__))
+        assert hasattr(module, variable)
+    assert declared["auth"]["disable_studio_auth"]  # or who names Studio's scheme is served without a key
     for kept in ("checkpointer", "store"):
         assert declared[kept]["path"] == f"{studio_storage.__name__}.{kept}"
         assert hasattr(studio_storage, kept)

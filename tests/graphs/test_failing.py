@@ -242,7 +242,10 @@ def test_a_substitute_goes_on_and_is_taken_for_no_answer(sync: bool) -> None:
     assert [result.get("rests_on") for result in (b, c, d)] == [["a"], ["a"], None]
     assert output["failure"]["subtasks"]["a"]["substituted"]
     assert list(output["failure"]["missing"]) == ["a"]
-    assert "(its substitute went on))\n(substitute: made:guess)" in output["answer"]
+    assert (
+        "(its substitute went on); 2 attempts by look on small, large)\n(substitute: made:guess)"
+        in output["answer"]
+    )
     assert "made:b of guess\n(rests on a substitute for the result of a)" in output["answer"]
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -15,7 +16,7 @@ from stellwerk.budget import Budget
 from stellwerk.errors import ConfigurationError
 from stellwerk.graphs import create_orchestrator
 from stellwerk.routers import Fixed
-from stellwerk.tiers import Ladder, Tier
+from stellwerk.tiers import Ladder, Price, Tier
 from stellwerk.worker import Brief, Worker
 from tests.fakes import (
     WAIT,
@@ -168,6 +169,20 @@ def test_sixty_waiting_subtasks_do_not_block_one_another(limit: int | None, shap
     assert values(output) == {name: made(name, *dependencies.split()) for name, dependencies in needs.items()}
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("options", [{"subgraphs": True}, {"stream_mode": "messages"}], ids=str)
+def test_a_stream_takes_no_place_of_the_subtasks(limit: int, options: dict[str, Any], sync: bool) -> None:
+    graph, config = orchestrator(make), {"max_concurrency": limit}
+
+    async def aheard() -> int:
+        return len([chunk async for chunk in graph.astream(given(a="", b=""), config, **options)])
+
+    def heard() -> int:
+        return len(list(graph.stream(given(a="", b=""), config, **options)))
+
+    assert in_time(heard if sync else lambda: asyncio.run(aheard()))
+
+
 # Failure
 
 
@@ -280,6 +295,27 @@ def test_the_router_is_the_callers_choice(sync: bool) -> None:
 # The ledger
 
 
+def test_a_stream_tells_of_a_subtask_while_others_go_on(sync: bool) -> None:
+    signals = Signals()
+    graph = orchestrator(paced(signals, {"b": ["a told"]}), not_asked)
+
+    def hear(place: tuple[str, ...], update: dict[str, Any]) -> list[tuple[str, str]]:
+        if place or (result := update.get("run_subtask")) is None:
+            return []
+        signals.send(f"{result['id']} told")
+        return [(result["id"], result["status"])]
+
+    def heard() -> list[tuple[str, str]]:
+        stream = graph.stream(given(a="", b=""), subgraphs=True)
+        return [told for place, update in stream for told in hear(place, update)]
+
+    async def aheard() -> list[tuple[str, str]]:
+        stream = graph.astream(given(a="", b=""), subgraphs=True)
+        return [told async for place, update in stream for told in hear(place, update)]
+
+    assert (heard() if sync else asyncio.run(aheard())) == [("a", "accepted"), ("b", "accepted")]
+
+
 def test_the_ledger_counts_what_was_called(sync: bool) -> None:
     small, large = Scripted(reply=hopeless("b")), Scripted(reply=make)
     ledger = run(orchestrator(small, large), given(a="", b=""), sync=sync)["ledger"]
@@ -290,6 +326,22 @@ def test_the_ledger_counts_what_was_called(sync: bool) -> None:
     assert 0 < ledger["total"]["usd"] < ledger["all_large"]["usd"] * 2
     assert 0 < ledger["wall_seconds"] < WAIT
     json.dumps(ledger, allow_nan=False)
+
+
+class Silent(FakeListChatModel):
+    """Says nothing of what a call took."""
+
+
+def test_a_model_that_does_not_say_what_it_took_is_not_free(sync: bool) -> None:
+    reply = json.dumps({"text": "made:a of nothing"})
+    silent = Tier(name="silent", model=Silent(responses=[reply]), price=Price(input=1.0, output=2.0))
+    graph = create_orchestrator([worker()], Ladder([silent]), synthesizer="join").compile()
+    output = run(graph, given(a=""), sync=sync)
+    (call,) = output["results"]["a"]["attempts"][0]["calls"]
+    assert call["estimated"]
+    assert call["usage"]["input"] > 10  # the prompt has more words than that
+    assert len(reply) / 5 < call["usage"]["output"] < len(reply)
+    assert output["ledger"]["total"]["usd"] > 0
 
 
 def test_planning_and_merging_are_counted(sync: bool) -> None:

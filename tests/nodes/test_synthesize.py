@@ -64,6 +64,7 @@ def test_a_model_that_says_nothing_loses_no_result(merger: Any, sync: bool) -> N
 def test_a_model_does_not_write_around_what_is_missing(sync: bool) -> None:
     output = merge("model", Scripted(reply=not_asked), {"a": "", "b": ""}, sync=sync, fail="a")
     assert output["answer"].startswith(f"{job('a')}\n(no result: not_json: the answer is not JSON")
+    assert "; 1 attempt by make on small)" in output["answer"]
     assert output["answer"].endswith(f"{job('b')}\nmade:b of nothing")
 
 

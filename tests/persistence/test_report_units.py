@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from langgraph.checkpoint.base import empty_checkpoint
 
 from stellwerk.outcome import Verdict
 from stellwerk.persistence import report_units as units
+from stellwerk.persistence.owned import note_thread, threads_noted
 from stellwerk.persistence.report_units import Latency, Selection, Work, threads_of
 from stellwerk.persistence.runs import RunStore
+from stellwerk.persistence.saver import SQLAlchemySaver
 from stellwerk.persistence.traces import TraceStore
 from tests.persistence.leases import expire
 from tests.persistence.traces import NOON, attempt, run
@@ -90,3 +93,48 @@ def test_a_run_whose_process_died_is_told_from_one_that_runs(store: TraceStore) 
     asked = [alive.run_id, dead.run_id, "of a program without leases"]
     assert store.database.read(lambda c: units.dead(c, asked)) == {dead.run_id}
     assert store.database.read(lambda c: units.dead(c, [])) == set()
+
+
+def test_the_pulse_of_a_run_changes_with_all_that_its_page_shows(store: TraceStore) -> None:
+    lease = RunStore(store.database).claim("thread", task="it")
+    seen: list[str | None] = []
+
+    def look(chosen: Selection = ALL, name: str | None = None, thread: str | None = "thread") -> str | None:
+        store.flush()
+        return store.database.read(lambda c: units.run_pulse(c, chosen, name, thread))
+
+    store.run(run(lease.run_id, outcome="running"))
+    seen.append(look())
+    assert {look(name=lease.run_id), look(name=lease.run_id[:8], thread=None), look()} == {seen[0]}
+    store.attempt(attempt(1, thread_id="another", run_id=lease.run_id))
+    store.run(run("other", thread_id="another"))
+    assert look() == seen[0]
+    store.attempt(attempt(1, run_id=lease.run_id))
+    seen.append(look())
+    SQLAlchemySaver(store.database).put(
+        {"configurable": {"thread_id": "thread", "checkpoint_ns": ""}}, empty_checkpoint(), {}, {}
+    )
+    seen.append(look())
+    expire(store.database, "thread")
+    seen.append(look())
+    store.run(run(lease.run_id, updated_at=NOON + timedelta(seconds=1)))
+    seen.append(look())
+    assert len(set(seen)) == len(seen) == 5
+    ada = Selection(visible=threads_of("ada:"))
+    assert {look(ada), look(ada, lease.run_id), look(name="nobody"), look(name=None, thread=None)} == {None}
+
+
+def test_threads_are_seen_by_those_for_whom_they_were_noted(store: TraceStore) -> None:
+    for name, owner in (("one", "key:ada"), ("two", "key:ada"), ("three", "jwt:ada")):
+        store.run(run(name, thread_id=name))
+        note_thread(store.database, owner, name)
+        note_thread(store.database, owner, name)  # with each run of it
+    store.flush()
+
+    def seen(owner: str) -> set[bytes]:
+        chosen = Selection(visible=threads_noted(owner))
+        rows = store.database.read(lambda c: units.latest(c, chosen, 9, tasks=False))
+        return {bytes(row.run_id) for row in rows}
+
+    assert seen("key:ada") == {b"one", b"two"}
+    assert (seen("jwt:ada"), seen("key:bob")) == ({b"three"}, set())

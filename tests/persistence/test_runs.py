@@ -15,7 +15,7 @@ from stellwerk.persistence import run_units
 from stellwerk.persistence.lease import Lease
 from stellwerk.persistence.run_units import Claim, Run, Status
 from stellwerk.persistence.runs import AsyncRunStore, RunStore, holder
-from tests.persistence.leases import expire, take_over
+from tests.persistence.leases import expire, take_over, tick
 
 
 @pytest.fixture
@@ -134,7 +134,9 @@ class TestList:
         endings: list[Status] = ["done", "failed", "cancelled", "interrupted"]
         for status in endings:
             store.release(store.claim(f"t-{status}", task="x"), status=status, error="why")
+            tick(store.database)
         store.claim("t-running", task="x")
+        tick(store.database)
         store.claim("t-lost", task="x")
         expire(store.database, "t-lost")
         everything = [run.thread_id for run in store.list()]
@@ -169,6 +171,7 @@ class TestList:
     def test_a_run_is_found_by_its_id_its_thread_and_the_beginning_of_its_id(self, store: RunStore) -> None:
         earlier = store.claim("t", task="x")
         store.release(earlier)
+        tick(store.database)
         later = store.claim("t", task="y")
         for name, run_id in (
             (earlier.run_id, earlier.run_id),

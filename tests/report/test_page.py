@@ -135,7 +135,7 @@ def test_colours_have_the_contrast_that_wcag_asks_for(scheme: int) -> None:
     ("shown", "expected"),
     [
         (usd(0.0), "0"), (usd(1234.5), "1,234.50"), (usd(0.0123), "0.0123"), (usd(0.000123), "0.000123"),
-        (usd(0.00000123), "1.2e-06"), (usd(None), "–"), (usd(-0.5), "-0.5000"),
+        (usd(0.00000123), "0.0000012"), (usd(None), "–"), (usd(-0.5), "-0.5000"),
         (seconds(0.0421), "42 ms"), (seconds(7.25), "7.2 s"), (seconds(600.0), "10 min"),
         (seconds(7200.0), "2.0 h"), (share(0.999), "99.9 %"), (share(1.0), "100 %"), (share(-0.25), "-25 %"),
         (share(0.001), "0.1 %"),

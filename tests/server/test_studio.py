@@ -19,7 +19,6 @@ from stellwerk.persistence.runs import RunStore
 from stellwerk.persistence.store import SQLAlchemyStore
 from stellwerk.persistence.traces import TraceStore
 from stellwerk.run_options import RunOptions
-from stellwerk.tiers.model_files import file_state
 from tests.fake_openai import Body, FakeOpenAI, job_of, serve_openai, title_of
 
 pytest.importorskip("langgraph_api")
@@ -241,6 +240,32 @@ def test_a_run_is_cancelled_from_the_command_line(
     assert studio.runs.get(thread, run["run_id"])["status"] != "success"
 
 
+def test_without_keys_studio_connects_and_the_report_is_for_this_machine(studio: SyncLangGraphClient) -> None:
+    thread = studio.threads.create()["thread_id"]
+    given: dict[str, Any] = {"task": "What were sales?", "documents": [REPORT]}
+    studio.runs.wait(thread, "orchestrator", input=given)
+    url = str(studio.http.client.base_url).rstrip("/")
+    page = {"Origin": "https://smith.langchain.com", "X-Auth-Scheme": "langsmith"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-auth-scheme"}
+    with httpx.Client(base_url=url, trust_env=False) as browser:
+        allowed = browser.options("/threads/search", headers={"Origin": page["Origin"], **asked})
+        assert allowed.headers["Access-Control-Allow-Origin"] in ("*", page["Origin"])
+        found = browser.post("/threads/search", json={"limit": 100}, headers=page)
+        assert thread in {each["thread_id"] for each in found.json()}
+        (run,) = poll(
+            lambda: [
+                each
+                for each in browser.get("/report/report.json").json()["runs"]
+                if (each["thread_id"], each["outcome"]) == (thread, "ok")
+            ],
+            1,
+        )
+        shown = browser.get("/report/run", params={"run": run["run_id"]})
+        assert "Sales were 100 dollars." in shown.text
+        # The page is no part of Studio, and so has nothing to do with pages of other sites.
+        assert browser.get("/report/report.json", headers=page).status_code == 403
+
+
 def test_a_thread_is_forked_and_run_again_from_a_step(
     studio: SyncLangGraphClient, openai: FakeOpenAI
 ) -> None:
@@ -296,18 +321,6 @@ def test_a_worker_runs_alone(studio: SyncLangGraphClient) -> None:
     assert isinstance(result, dict)
     assert result["verdict"] == {"accepted": True}
     assert result["value"]["answer"] == ["100 dollars"]
-
-
-@pytest.mark.model
-def test_an_embedded_model_does_not_block_the_server(tmp_path: Path) -> None:
-    if file_state("smollm2-135m") == "absent":
-        pytest.skip("the model file is not on this machine")
-    settings = {"STELLWERK_TIERS": "[]", "STELLWERK_MODELS": '["smollm2-135m"]'}
-    with langgraph_dev(tmp_path, settings) as studio:
-        given = {"instruction": "Greet Ada in one short sentence."}
-        result = studio.runs.wait(None, "write", input=given)
-    assert isinstance(result, dict)
-    assert result["calls"][0]["usage"]["output"] > 0
 
 
 def test_a_file_of_settings_with_a_key_and_a_worker_of_ones_own(openai: FakeOpenAI, tmp_path: Path) -> None:

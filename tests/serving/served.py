@@ -116,8 +116,8 @@ def token(key: Any = SECRET, algorithm: str | None = "HS256", **claims: Any) -> 
 
 
 @contextmanager
-def site(folder: Path, *, keys: bool = False, **serve: Any) -> Iterator[Site]:
-    models = Models()
+def site(folder: Path, *, keys: bool = False, models: Models | None = None, **serve: Any) -> Iterator[Site]:
+    models = models or Models()
     told, owners = closed(folder) if keys else ({}, {})
     with serve_openai(models.answer) as openai:
         server = server_of(settings_of(openai, folder, **told, **serve))

@@ -1,9 +1,12 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.serving.served import DOCUMENTS, Site, events, refused
+from stellwerk.settings import PeopleSettings
+from tests.serving import served
+from tests.serving.served import DOCUMENTS, Site, events, refused, site
 
 JOB = {"instruction": "What were sales?", "documents": DOCUMENTS}
 
@@ -38,3 +41,19 @@ def test_what_there_is_not_is_refused(ada: httpx.Client) -> None:
     assert "extract" in refused(ada.post("/workers/none/runs", json=JOB), 404)["detail"]
     assert "large" in refused(ada.post("/workers/extract/runs", json={**JOB, "tier": "huge"}), 422)["detail"]
     refused(ada.post("/workers/extract/runs", json={**JOB, "terms": {}}), 422)
+
+
+def test_one_that_the_settings_want_approved_is_not_run_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = served.settings_of
+    monkeypatch.setattr(
+        served,
+        "settings_of",
+        lambda *given, **serve: plain(*given, **serve).model_copy(
+            update={"people": PeopleSettings(approve=("extract",))}
+        ),
+    )
+    with site(tmp_path) as place, place.client() as client:
+        assert "name it in a plan" in refused(client.post("/workers/extract/runs", json=JOB), 409)["detail"]
+        assert not place.openai.requests

@@ -11,6 +11,7 @@ async function look() {
   try {
     const query = new URLSearchParams(location.search);
     const answer = await fetch("pulse.json?" + query, { cache: "no-store" });
+    if (answer.status < 500 && !answer.ok) return tell("This page may not be renewed any more; load it again.");
     if (!answer.ok) throw new Error(answer.statusText);
     if ((await answer.json()).pulse !== main.dataset.pulse) await renew(main);
     setTimeout(look, PAUSE);
@@ -28,10 +29,36 @@ async function renew(main) {
   if (!found) return;
   const open = new Set([...main.querySelectorAll("details[open] > [id]")].map((inside) => inside.id));
   for (const inside of found.querySelectorAll("details > [id]")) inside.parentElement.open = open.has(inside.id);
-  const focused = document.activeElement && document.activeElement.closest("details, a[href]");
-  const place = focused && [...main.querySelectorAll("summary, a[href]")].indexOf(document.activeElement);
+  const focused = main.contains(document.activeElement) && nameOf(document.activeElement);
+  const aside = new Map([...main.querySelectorAll(".scroll")].map((each) => [nameOf(each), each.scrollLeft]));
   main.replaceWith(document.adoptNode(found));
-  if (place > -1 && place !== null) found.querySelectorAll("summary, a[href]")[place]?.focus({ preventScroll: true });
+  for (const each of found.querySelectorAll(".scroll")) each.scrollLeft = aside.get(nameOf(each)) ?? 0;
+  const same = focused && [...found.querySelectorAll(CHOSEN)].find((each) => nameOf(each) === focused);
+  if (same) same.focus({ preventScroll: true });
+  document.querySelector("header time").replaceWith(document.adoptNode(page.querySelector("header time")));
+  if (!("live" in found.dataset)) tell("Nothing runs any more.");
 }
 
+function tell(text) {
+  document.getElementById("told").textContent = text;
+}
+
+// What a person has chosen is the same in the new contents if it is called the same.
+const CHOSEN = "a[href], summary, .scroll, .inside";
+function nameOf(one) {
+  if (one.localName === "summary") return "summary of " + one.parentElement.querySelector("[id]")?.id;
+  return one.id || (one.getAttribute("href") ?? one.getAttribute("aria-label") ?? one.getAttribute("aria-labelledby"));
+}
+
+// Where a subtask of the plan was chosen: not every browser opens what is folded up.
+function unfold() {
+  const chosen = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const folded = chosen && chosen.closest("details");
+  if (!folded || folded.open) return;
+  folded.open = true;
+  chosen.scrollIntoView();
+}
+
+addEventListener("hashchange", unfold);
+unfold();
 setTimeout(look, PAUSE);

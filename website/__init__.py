@@ -1,0 +1,1 @@
+"""What makes the site and the pictures of the documentation. Nothing here is part of the package."""
