@@ -1,7 +1,8 @@
 """Sentences into which made-up people are put: what a person writes to a company, or a company notes down.
 
-Those of `DEVELOPMENT` were looked at while the rules were written; those of `TEST` were written before the
-rules were, and none of them was changed since. `{address}` stands over several lines, `{place}` is the same on one.
+Those of `DEVELOPMENT` were looked at while the rules were written; those of `TEST` were written before the rules
+were, and what they missed was looked at once. `HELD_BACK` is what is reported: it was written after the rules
+were finished, and measured then. `{address}` stands over several lines, `{place}` is the same on one.
 A name is `introduced` where a salutation, a signature or a label says that it is one, and `bare` otherwise.
 """
 
@@ -74,5 +75,32 @@ TEST: Final[dict[Language, tuple[str, ...]]] = {
         "WG: Kontakt\n\n{introduced} <{mail}>\nTelefon {phone}\n\nBeste Grüße\n{introduced}",
         "Guten Tag, ich heiße {introduced} und möchte mein Konto kündigen, das mit der Karte {card}.",
         "Fragen Sie {bare}, ob ihr Geburtsdatum der {birth} ist; im Formular von {mail} steht es anders.",
+    ),
+}
+
+HELD_BACK: Final[dict[Language, tuple[str, ...]]] = {
+    "en": (
+        "Quick one: {bare} ({phone}) says the standing order to {iban} was never set up. Is that right?",
+        "The engineer should come to {place} between 8 and 12 on Tuesday; ring {phone} first.",
+        "Please forward the statement for 2023 to {mail} and cc {mail}. Amount due: 1,204.17.",
+        "Reg. claim 2024/118-7: the insured, {bare}, d.o.b. {birth}, was hit by a van registered to {bare}.",
+        "I typed {card} into the form and got error 402. Then I tried {card} and it worked.",
+        "hi there\n\npls send my stuff to\n{address}\n\nthx\n{bare}",
+        "{bare} wrote: the meter reads 48213, and my new number is {phone}. Answer to {mail}.",
+        "Contract 7781-A. Tenant: {bare}. Landlord: {bare}. Flat at {place}. Rent 980.00 to {iban}.",
+        "Dear Mr {introduced},\nyour parcel for {place} is on its way.\nYours sincerely,\n{introduced}",
+        "Spoke with {bare} at 16:05. Born {birth}. Wants card {card} replaced, not {card}.",
+    ),
+    "de": (
+        "Kurze Frage: {bare} ({phone}) sagt, der Dauerauftrag an {iban} sei nie eingerichtet worden. Stimmt das?",
+        "Der Techniker soll am Dienstag zwischen 8 und 12 nach {place} kommen; vorher bitte {phone} anrufen.",
+        "Bitte den Auszug für 2023 an {mail} und in Kopie an {mail}. Offen sind 1.204,17 Euro.",
+        "Schaden 2024/118-7: {bare}, geb. {birth}, wurde von einem Transporter angefahren, der auf {bare} zugelassen ist.",
+        "Ich habe {card} eingegeben, dann kam Fehler 402. Mit {card} ging es.",
+        "hallo\n\nbitte alles an\n{address}\n\ndanke\n{bare}",
+        "{bare} schrieb: der Zähler steht bei 48213, und meine neue Nummer ist {phone}. Antwort an {mail}.",
+        "Vertrag 7781-A. Mieterin: {bare}. Vermieter: {bare}. Wohnung: {place}. Miete 980,00 auf {iban}.",
+        "Sehr geehrter Herr {introduced},\nIhr Paket nach {place} ist unterwegs.\nMit freundlichen Grüßen\n{introduced}",
+        "Mit {bare} um 16:05 gesprochen. Geboren am {birth}. Will die Karte {card} ersetzt haben, nicht {card}.",
     ),
 }

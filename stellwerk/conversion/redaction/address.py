@@ -48,7 +48,7 @@ _PLACE = re.compile(r"(?:[A-Z][\w'’.\-]{1,30}[ ]){0,3}[A-Z][\w'’.\-]{1,30}[,
 _APART = re.compile(r"[\"{}\[\]|<>\t;:\\]|\n\s*\n")
 
 _WORD = r"[A-ZÄÖÜ][\wäöüß.’'\-]{0,40}"
-_JOINED = r"(?:am|an|auf|bei|der|dem|den|des|die|im|in|ob|unter|vor|zum|zur|von|a\.|d\.|i\.|v\.)"
+_JOINED = r"(?:am|an|auf|bei|der|dem|den|des|die|im|in|ob|unter|vor|vorm|zum|zur|von|van|a\.|d\.|i\.|v\.)"
 _NO_CITY = "(?:Bitte|Ich|Wir|Die|Der|Das|Den|Mein|Meine|Danke|Viele|Liebe|Mit|Telefon|Und|Oder|Ihr|Ihre|Sie|Es|In|Am)"
 _CITY = (
     rf"(?:(?:Bad|Sankt|St\.|Markt|Neu|Alt|Groß|Klein)[ ])?[A-ZÄÖÜ][\wäöüß\-]{{1,40}}"
@@ -57,7 +57,7 @@ _CITY = (
 _POSTCODE = rf"(?:D[ \-])?(?<!\d)\d{{5}}(?!\d)[ ]{_CITY}"
 _HOUSE = r"\d{1,5}(?:[ ]?[a-zA-Z]\b)?(?:[ ]?[\-/+][ ]?\d{1,4}[a-z]?)?"
 _GERMAN = re.compile(rf"(?<![\w.,/\-]){_HOUSE}(?P<gap>,?[ ]?\n[ ]?|,[ ]|[ ])(?:in )?{_POSTCODE}")
-_STREET = re.compile(rf"(?:{_WORD}(?:[ ]{_JOINED}){{0,2}}[ ](?:\d{{1,2}}\.[ ])?){{0,4}}{_WORD}[ ]?$")
+_STREET = re.compile(rf"(?:{_JOINED}[ ](?:der[ ]|den[ ])?)?(?:{_WORD}(?:[ ]{_JOINED}){{0,2}}[ ](?:\d{{1,2}}\.[ ])?){{0,4}}{_WORD}[ ]?$")
 _STREETS = re.compile(
     r"(?i)(?:str(?:\.|a(?:ß|ss)e)|weg|platz|allee|gasse|ring|ufer|damm|chaussee|steig|stieg|hof|markt|graben|berg|wall|pfad"
     r"|promenade|kamp|brücke|tor|park|siedlung|anger|tal|feld|garten|zeile|kai|twiete|wiese|höhe|eck|heide|winkel|rain)$"

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from stellwerk.conversion.redaction.span import PERSON, Span
 
 _CAPITAL = "[A-ZÀ-ÖØ-Þ]"
-_WORD = rf"{_CAPITAL}(?:[\w’'\-]{{1,40}}|\.)"
+_WORD = rf"(?:(?:{_CAPITAL}\w{{0,20}}-)?{_CAPITAL}\.(?:-{_CAPITAL}\w{{1,30}})?|{_CAPITAL}[\w’'\-]{{1,40}})"
 _BETWEEN = r"[ ](?:(?:van|von|vom|zu|zum|der|den|de|del|da|di|la|le|el|al|bin|ben|ter)[ ]){0,3}"
 _NAME = rf"{_WORD}(?:{_BETWEEN}{_WORD}){{0,3}}"
-_SHORT_NAME = rf"(?:(?:van|von|zu|de)[ ])?{_WORD}(?:{_BETWEEN}{_WORD}){{0,2}}"
+_SHORT_NAME = rf"(?:(?:van|von|zu|de|der|den)[ ]){{0,2}}{_WORD}(?:{_BETWEEN}{_WORD}){{0,2}}"
 _FULL_NAME = rf"{_WORD}(?:{_BETWEEN}{_WORD}){{1,3}}"
 _DEGREES = r"(?:(?:Dr|Prof|Dipl|Ing|Mag|Univ|med|rer|nat|phil|jur|pol|h\.c|MBA)\.?(?:-Ing\.?)?[ ]?){0,4}"
 _END = r"(?=[ ]*(?:[,!.;:\n\"]|\\n|$))"
