@@ -31,7 +31,20 @@ KIND_OF_SLOT = {
 }
 LOCALES: dict[Language, tuple[str, ...]] = {"en": ("en_US", "en_GB"), "de": ("de_DE",)}
 _SLOT = re.compile(r"\{(\w+)\}")
-_MONTHS = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()
+_MONTHS = [
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+    "Dezember",
+]
 
 
 @dataclass(frozen=True)
@@ -97,8 +110,17 @@ def _place(faker: Faker, draw: random.Random, language: Language) -> str:
 def _birth(faker: Faker, draw: random.Random, language: Language) -> str:
     born: date = faker.date_of_birth(minimum_age=18, maximum_age=90)
     if language == "de":
-        return draw.choice((f"{born:%d.%m.%Y}", f"{born.day}. {_MONTHS[born.month - 1]} {born.year}", f"{born:%Y-%m-%d}"))
-    return draw.choice((f"{born:%d/%m/%Y}", f"{born:%B} {born.day}, {born.year}", f"{born.day} {born:%B} {born.year}", f"{born:%Y-%m-%d}"))
+        return draw.choice(
+            (f"{born:%d.%m.%Y}", f"{born.day}. {_MONTHS[born.month - 1]} {born.year}", f"{born:%Y-%m-%d}")
+        )
+    return draw.choice(
+        (
+            f"{born:%d/%m/%Y}",
+            f"{born:%B} {born.day}, {born.year}",
+            f"{born.day} {born:%B} {born.year}",
+            f"{born:%Y-%m-%d}",
+        )
+    )
 
 
 def _card(faker: Faker, draw: random.Random, language: Language) -> str:
@@ -122,6 +144,8 @@ _MAKERS: dict[str, Callable[[Faker, random.Random, Language], str]] = {
     "card": _card,
     "iban": _iban,
     "introduced": _name,
-    "mail": lambda faker, draw, language: str(draw.choice((faker.email, faker.ascii_free_email, faker.company_email))()),
+    "mail": lambda faker, draw, language: str(
+        draw.choice((faker.email, faker.ascii_free_email, faker.company_email))()
+    ),
     "phone": lambda faker, draw, language: str(faker.phone_number()),
 }

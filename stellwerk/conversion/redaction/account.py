@@ -1,4 +1,4 @@
-"""Rules for bank accounts, payment cards and social security: numbers with check digits, or a form of their own."""
+"""Rules for bank accounts, payment cards and social security: by check digits, or a form of its own."""
 
 from __future__ import annotations
 
@@ -92,4 +92,6 @@ def _checks_out(number: str) -> bool:
 
 def _luhn(number: str) -> bool:
     doubled = [int(digit) * 2 for digit in number[-2::-2]]
-    return (sum(map(int, number[-1::-2])) + sum(value - 9 if value > 9 else value for value in doubled)) % 10 == 0
+    return (
+        sum(map(int, number[-1::-2])) + sum(value - 9 if value > 9 else value for value in doubled)
+    ) % 10 == 0

@@ -1,6 +1,6 @@
 """Rules for postal addresses with a postcode: American, British and German ones.
 
-Each begins at the postcode, which has a form, and goes back to where the street or the flat begins, which has none.
+Each is found by its postcode, which has a form, and goes back to where the street or the flat begins.
 """
 
 from __future__ import annotations
@@ -11,35 +11,50 @@ from collections.abc import Iterator
 from stellwerk.conversion.redaction.span import ADDRESS, Span
 
 _STATES = (
-    "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA"
-    " RI SC SD TN TX UT VT VA WA WV WI WY DC PR GU VI AS MP FM MH PW AA AE AP"
-).split()
+    "A[AEKLPRSZ]|C[AOT]|D[CE]|F[LM]|G[AU]|HI|I[ADLN]|K[SY]|LA|M[ADEHINOPST]|N[CDEHJMVY]|O[HKR]|P[ARW]|RI"
+    "|S[CD]|T[NX]|UT|V[AIT]"
+    "|W[AIVY]"
+)
 _STATE_NAMES = (
-    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|Indiana"
-    "|Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska"
-    "|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|Pennsylvania"
-    "|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming"
+    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho"
+    "|Illinois|Indiana"
+    "|Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri"
+    "|Montana|Nebraska"
+    "|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon"
+    "|Pennsylvania"
+    "|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia"
+    "|Wisconsin|Wyoming"
 )
 _AMERICAN = re.compile(
-    rf"(?<![A-Za-z])(?:{'|'.join(_STATES)}|{_STATE_NAMES})\.?,?\s\s?\d{{5}}(?:-\d{{4}})?(?![\w\-]|[.,]\d)"
+    rf"(?<![A-Za-z])(?:{_STATES}|{_STATE_NAMES})\.?,?\s\s?\d{{5}}(?:-\d{{4}})?(?![\w\-]|[.,]\d)"
 )
 _AMERICAN_SMALL = re.compile(
-    rf"(?<=, )(?:{'|'.join(map(str.lower, _STATES))}|{_STATE_NAMES.lower()}),? \d{{5}}(?:-\d{{4}})?(?![\w\-]|[.,]\d)"
+    rf"(?<=, )(?:{_STATES.lower()}|{_STATE_NAMES.lower()}),? \d{{5}}(?:-\d{{4}})?(?![\w\-]|[.,]\d)"
 )
 _BRITISH = re.compile(
     r"(?<![A-Za-z0-9.])[A-Z]{1,2}\d(?:\d|[A-Z])?\s\d[ABD-HJLNP-UW-Z]{2}(?![A-Za-z0-9])"
     r"|(?<=[,\n] )[a-z]{1,2}\d[\da-z]?\s\d[abd-hjlnp-uw-z]{2}(?![A-Za-z0-9])"
 )
 _BRITISH_BARE = re.compile(
-    r"(?<![A-Za-z0-9.\-/_])(?:AB|AL|B|BA|BB|BD|BH|BL|BN|BR|BS|BT|CA|CB|CF|CH|CM|CO|CR|CT|CV|CW|DA|DD|DE|DG|DH|DL|DN|DT|DY|E|EC"
-    r"|EH|EN|EX|FK|FY|G|GL|GU|HA|HD|HG|HP|HR|HS|HU|HX|IG|IP|IV|KA|KT|KW|KY|L|LA|LD|LE|LL|LN|LS|LU|M|ME|MK|ML|N|NE|NG|NN|NP|NR"
-    r"|NW|OL|OX|PA|PE|PH|PL|PO|PR|RG|RH|RM|S|SA|SE|SG|SK|SL|SM|SN|SO|SP|SR|SS|ST|SW|SY|TA|TD|TF|TN|TQ|TR|TS|TW|UB|W|WA|WC|WD"
+    r"(?<![A-Za-z0-9.\-/_])(?:AB|AL|B|BA|BB|BD|BH|BL|BN|BR|BS|BT|CA|CB|CF|CH|CM|CO|CR|CT|CV|CW|DA|DD|DE|DG|DH"
+    r"|DL|DN|DT|DY|E|EC"
+    r"|EH|EN|EX|FK|FY|G|GL|GU|HA|HD|HG|HP|HR|HS|HU|HX|IG|IP|IV|KA|KT|KW|KY|L|LA|LD|LE|LL|LN|LS|LU|M|ME|MK|ML"
+    r"|N|NE|NG|NN|NP|NR"
+    r"|NW|OL|OX|PA|PE|PH|PL|PO|PR|RG|RH|RM|S|SA|SE|SG|SK|SL|SM|SN|SO|SP|SR|SS|ST|SW|SY|TA|TD|TF|TN|TQ|TR|TS"
+    r"|TW|UB|W|WA|WC|WD"
     r"|WF|WN|WR|WS|WV|YO|ZE)\d[\dA-Z]?\d[ABD-HJLNP-UW-Z]{2}(?![A-Za-z0-9\-_])"
 )
-_BOX = r"P\.?[ ]?O\.?[ ]?Box[ ]\d{1,6}|(?:PSC|CMR|Unit|UNIT)[ ]\d{1,5},?[ ]Box[ ]\d{1,5}|US(?:NS|S|CGC|NV)[ ][A-Z]\w+"
-_FLAT = r"(?:Flat|Apartment|Apt\.?|Studio|Unit|Suite|Room|Floor|flat|apartment|studio|unit)[ ]#?\d{0,5}[A-Za-z]{0,2}\b"
+_BOX = (
+    r"P\.?[ ]?O\.?[ ]?Box[ ]\d{1,6}|(?:PSC|CMR|Unit|UNIT)[ ]\d{1,5},?[ ]Box[ ]\d{1,5}"
+    r"|US(?:NS|S|CGC|NV)[ ][A-Z]\w+"
+)
+_FLAT = (
+    r"(?:Flat|Apartment|Apt\.?|Studio|Unit|Suite|Room|Floor|flat|apartment|studio|unit)"
+    r"[ ]#?\d{0,5}[A-Za-z]{0,2}\b"
+)
 _START = re.compile(
-    rf"(?<![\w.,$€£%#\-/])(?:{_BOX}|{_FLAT}|\d{{1,6}}[A-Za-z]?(?:[\-/]\d{{1,4}})?,?[ ](?=(?:\d{{1,3}}(?:st|nd|rd|th)[ ])?[A-Z]))"
+    rf"(?<![\w.,$€£%#\-/])(?:{_BOX}|{_FLAT}|\d{{1,6}}[A-Za-z]?(?:[\-/]\d{{1,4}})?,?[ ](?=(?:\d{{1,3}}(?:st|nd"
+    rf"|rd|th)[ ])?[A-Z]))"
 )
 _START_SMALL = re.compile(r"(?<![\w.,$€£%#\-/])\d{1,6}[a-z]?[ ](?=[a-z])")
 _STREET_NAME = re.compile(r"[A-Z0-9][\w.'’\-]*(?:[ ][A-Za-z0-9][\w.'’\-]*){0,4},?\s{1,2}")
@@ -49,23 +64,35 @@ _APART = re.compile(r"[\"{}\[\]|<>\t;:\\]|\n\s*\n")
 
 _WORD = r"[A-ZÄÖÜ][\wäöüß.’'\-]{0,40}"
 _JOINED = r"(?:am|an|auf|bei|der|dem|den|des|die|im|in|ob|unter|vor|vorm|zum|zur|von|van|a\.|d\.|i\.|v\.)"
-_NO_CITY = "(?:Bitte|Ich|Wir|Die|Der|Das|Den|Mein|Meine|Danke|Viele|Liebe|Mit|Telefon|Und|Oder|Ihr|Ihre|Sie|Es|In|Am)"
+_NO_CITY = (
+    "(?:Bitte|Ich|Wir|Die|Der|Das|Den|Meine?|Danke|Viele|Liebe|Mit|Telefon|Und|Oder|Ihre?|Sie|Es|In|Am)"
+)
 _CITY = (
     rf"(?:(?:Bad|Sankt|St\.|Markt|Neu|Alt|Groß|Klein)[ ])?[A-ZÄÖÜ][\wäöüß\-]{{1,40}}"
-    rf"(?:[ ](?:{_JOINED}[ ]){{1,2}}[A-ZÄÖÜ][\wäöüß\-]{{1,40}}|[ ](?!{_NO_CITY}\b)[A-ZÄÖÜ][a-zäöüß]{{2,30}}(?=[ ]?(?:[.,;)\n]|[a-z]|$))|[ ]?\([A-ZÄÖÜ][\wäöüß. ]{{1,30}}\))?"
+    rf"(?:[ ](?:{_JOINED}[ ]){{1,2}}[A-ZÄÖÜ][\wäöüß\-]{{1,40}}"
+    rf"|[ ](?!{_NO_CITY}\b)[A-ZÄÖÜ][a-zäöüß]{{2,30}}(?=[ ]?(?:[.,;)\n]|[a-z]|$))"
+    rf"|[ ]?\([A-ZÄÖÜ][\wäöüß. ]{{1,30}}\))?"
 )
 _POSTCODE = rf"(?:D[ \-])?(?<!\d)\d{{5}}(?!\d)[ ]{_CITY}"
 _HOUSE = r"\d{1,5}(?:[ ]?[a-zA-Z]\b)?(?:[ ]?[\-/+][ ]?\d{1,4}[a-z]?)?"
 _GERMAN = re.compile(rf"(?<![\w.,/\-]){_HOUSE}(?P<gap>,?[ ]?\n[ ]?|,[ ]|[ ])(?:in )?{_POSTCODE}")
-_STREET = re.compile(rf"(?:{_JOINED}[ ](?:der[ ]|den[ ])?)?(?:{_WORD}(?:[ ]{_JOINED}){{0,2}}[ ](?:\d{{1,2}}\.[ ])?){{0,4}}{_WORD}[ ]?$")
-_STREETS = re.compile(
-    r"(?i)(?:str(?:\.|a(?:ß|ss)e)|weg|platz|allee|gasse|ring|ufer|damm|chaussee|steig|stieg|hof|markt|graben|berg|wall|pfad"
-    r"|promenade|kamp|brücke|tor|park|siedlung|anger|tal|feld|garten|zeile|kai|twiete|wiese|höhe|eck|heide|winkel|rain)$"
+_STREET = re.compile(
+    rf"(?:{_JOINED}[ ](?:der[ ]"
+    rf"|den[ ])?)?(?:{_WORD}(?:[ ]{_JOINED}){{0,2}}[ ](?:\d{{1,2}}\.[ ])?){{0,4}}{_WORD}[ ]?$"
 )
-_HOME = re.compile(r"(?i)wohn|adresse|anschrift|address|liefer|zieh|zog|send|schick|versand|post|haus\b|straße|live|brief")
+_STREETS = re.compile(
+    r"(?i)(?:str(?:\.|a(?:ß|ss)e)|weg|platz|allee|gasse|ring|ufer|damm|chaussee|steig|stieg|hof|markt|graben"
+    r"|berg|wall|pfad"
+    r"|promenade|kamp|brücke|tor|park|siedlung|anger|tal|feld|garten|zeile|kai|twiete|wiese|höhe|eck|heide"
+    r"|winkel|rain)$"
+)
+_HOME = re.compile(
+    r"(?i)wohn|adresse|anschrift|address|liefer|zieh|zog|send|schick|versand|post|haus\b|straße|live|brief"
+)
 _POSTBOX = re.compile(rf"Postfach[ ]\d[\d ]{{0,8}}(?:,[ ]|[ ]?\n|[ ]){_POSTCODE}")
 _PLACED = re.compile(
-    rf"(?:(?i:wohn\w{{0,12}}|anschrift|adresse|plz|postleitzahl|wohnort)(?:[ :]|in\b|ist\b|nr\b|meine?\b){{0,6}}+)(?P<place>(?:D[ \-])?\d{{5}}(?!\d)(?:[ ]{_CITY})?)"
+    rf"(?:(?i:wohn\w{{0,12}}|anschrift|adresse|plz|postleitzahl|wohnort)(?:[ :]|in\b|ist\b|nr\b"
+    rf"|meine?\b){{0,6}}+)(?P<place>(?:D[ \-])?\d{{5}}(?!\d)(?:[ ]{_CITY})?)"
 )
 _BEHIND = 150  # characters before a postcode that an address may take
 
@@ -93,7 +120,7 @@ def _street(text: str, postcode: int) -> int:
         if start == postcode:
             fits = _WITHIN.fullmatch(between) and _parted(between)
         else:  # a street before the flat, or a flat before the street
-            fits = not between.strip(" ,\n") or (flat and _STREET_NAME.fullmatch(between))
+            fits = not between.strip(" ,\n") or (flat and _STREET_NAME.fullmatch(between) is not None)
         if not fits:
             continue
         start, flat = match.start(), not match.group()[0].isdigit()

@@ -18,7 +18,8 @@ _AT_ALL = re.compile(r"@|[\[({](?:at|AT|ät)[\])}]")
 _EXTENSION = r"(?:[ ,]{0,2}(?:x|ext\.?|App\.?|Durchwahl|-)[ ]?\d{1,6})?"
 _GAP = "[ \u00a0./\\-]"
 _INTERNATIONAL = re.compile(
-    rf"(?<![\w+.,])(?:\+[ ]?|00)[1-9]\d{{0,2}}(?:{_GAP}?\(0\))?(?:{_GAP}{{0,3}}\(?\d{{1,12}}\)?){{1,6}}+{_EXTENSION}(?!\w)"
+    rf"(?<![\w+.,])(?:\+[ ]?"
+    rf"|00)[1-9]\d{{0,2}}(?:{_GAP}?\(0\))?(?:{_GAP}{{0,3}}\(?\d{{1,12}}\)?){{1,6}}+{_EXTENSION}(?!\w)"
 )
 _NORTH_AMERICAN = re.compile(
     r"(?<![\w.+/\-])(?<!\d )(?:1[ .\-]?)?(?:\([2-9]\d\d\)[ .\-]?|[2-9]\d\d[.\-])\d{3}[ .\-]\d{4}"
@@ -30,13 +31,15 @@ _NATIONAL = re.compile(
 )
 _INTRODUCED = re.compile(
     r"(?<![^\W_])(?i:tele(?:phone|fon)|phone|tel|mobile|cell|fax|whatsapp|handy|mobil|mobilfunk|mobiltelefon"
-    r"|call(?: back)?|text|ring|reach|rückruf|rufnummer|(?:phone|tele|handy|mobil)[ _\-]?(?:fon)?(?:number|nummer))"
+    r"|call(?: back)?|text|ring|reach|rückruf|rufnummer|(?:phone|tele|handy|mobil)[ _\-]?(?:fon)?(?:number"
+    r"|nummer))"
     r"(?:[\s:.#=\"'_\-]|number|nummer|no\b|nr\b|is\b|ist\b|at\b|on\b|me\b|us\b|unter\b|jetzt\b|now\b){0,8}+"
     "(?P<number>\\+?\\(?\\d[\\d ()./\u00a0\\-]{3,20}\\d)(?![\\w]|[.,]\\d)"
 )
 _PLAIN = re.compile(r"(?<![\w.,+\-/$€£#])1?[2-9]\d{9}(?![\w\-]|[.,]\d)")
 _CALLING = re.compile(
-    r"(?i)phone|telefon|\btel\b|mobil|\bcell|\bcall|\breach|contact|kontakt|rückruf|anruf|erreich|handy|\bfax|@"
+    r"(?i)phone|telefon|\btel\b|mobil|\bcell|\bcall|\breach|contact|kontakt|rückruf|anruf|erreich|handy|\bfax"
+    r"|@"
     r"|\b(?:my|his|her|their|meine|seine|ihre) (?:new |neue )?(?:number|nummer)"
 )
 _BEFORE = 80  # characters in which a word says that a plain number is a telephone's
@@ -57,7 +60,7 @@ def find_mail(text: str) -> Iterator[Span]:
 
 
 def find_phone(text: str) -> Iterator[Span]:
-    """Telephone numbers: with a country's code, North American, British and German ones, and what is called one."""
+    """Telephone numbers: with a country's code, North American, British, German, and what is called one."""
     for match in _INTERNATIONAL.finditer(text):
         if 8 <= _digits(match.group()) <= 20:
             yield Span(*match.span(), PHONE, 0.9)

@@ -11,8 +11,10 @@ _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (
-            r"(?:first|last|full|given|family|middle|maiden|customer|passenger|cardholder|contact|holder|patient|employee|sender"
-            r"|recipient|user|owner)_?name|surname|vorname|(?:nach|familien|geburts)name|(?:konto)?inhaber|account_?holder",
+            r"(?:first|last|full|given|family|middle|maiden|customer|passenger|cardholder|contact|holder"
+            r"|patient|employee|sender"
+            r"|recipient|user|owner)_?name|surname|vorname|(?:nach|familien|geburts)name|(?:konto)?inhaber"
+            r"|account_?holder",
             PERSON,
         ),
         (
@@ -21,18 +23,23 @@ _KINDS = tuple(
         ),
         (r"dob|date_of_birth|birth_?(?:date|day)|geburts(?:datum|tag)", BIRTH_DATE),
         (
-            r"(?:street|address|stra(?:ss|ß)e|anschrift|adresse)(?:_?(?:address|line|name))?_?\d?|(?:[a-z]+_)?zip(?:_?code)?"
+            r"(?:street|address|stra(?:ss|ß)e|anschrift|adresse)(?:_?(?:address|line|name))?_?\d?"
+            r"|(?:[a-z]+_)?zip(?:_?code)?"
             r"|postal_?code|post_?code|plz|postleitzahl|house_?(?:number|no)|hausnummer",
             ADDRESS,
         ),
         (
-            r"pass(?:word|wd|phrase|code|wort)|pwd|kennwort|(?:client_?)?secret(?:_?key)?|(?:[a-z]+_)?api_?(?:key|token)"
-            r"|(?:access|auth|refresh|bearer|session|id)_?token|(?:secret_)?access_?key|token|authorization|pin|cvv|cvc|otp|tan",
+            r"pass(?:word|wd|phrase|code|wort)|pwd|kennwort|(?:client_?)?secret(?:_?key)?"
+            r"|(?:[a-z]+_)?api_?(?:key|token)"
+            r"|(?:access|auth|refresh|bearer|session|id)_?token|(?:secret_)?access_?key|token|authorization"
+            r"|pin|cvv|cvc|otp|tan",
             SECRET,
         ),
         (
-            r"ssn|social_security_(?:number|no)|(?:tax|national|passport|id_card|driver_?s?_licen[cs]e)_?(?:id|number|no)"
-            r"|steuer_?(?:id|nummer)|ausweis_?nummer|sozialversicherungs_?nummer|nhs_number|medical_record_number",
+            r"ssn|social_security_(?:number|no)|(?:tax|national|passport|id_card"
+            r"|driver_?s?_licen[cs]e)_?(?:id|number|no)"
+            r"|steuer_?(?:id|nummer)|ausweis_?nummer|sozialversicherungs_?nummer|nhs_number"
+            r"|medical_record_number",
             ID_NUMBER,
         ),
     )

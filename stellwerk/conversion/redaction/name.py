@@ -24,36 +24,49 @@ _PATTERNS = tuple(
     (re.compile(pattern), score)
     for pattern, score in (
         # Mrs Hill, Herr Dr. Koch
-        (rf"(?<!\w)(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Herrn?|Frau|Hr|Fr)\.?[ ]{_DEGREES}(?P<name>{_SHORT_NAME})", 0.8),
+        (
+            rf"(?<!\w)(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Herrn?|Frau|Hr|Fr)\.?[ ]{_DEGREES}(?P<name>{_SHORT_NAME})",
+            0.8,
+        ),
         # my name is ..., ich heiße ...
         (
-            r"(?i:(?<!\w)(?:my (?:full )?name(?: is|'s|’s)|(?:his|her|their|whose) name is|mein(?: voller)? name(?: ist| lautet)"
-            rf"|ich hei(?:ß|ss)e|i am called|in the name of|on behalf of|im namen von|auf den namen))[ :]{_DEGREES}(?P<name>{_NAME})",
+            r"(?i:(?<!\w)(?:my (?:full )?name(?: is|'s|’s)|(?:his|her|their|whose) name is|mein(?: voller)? "
+            r"name(?: ist| lautet)"
+            rf"|ich hei(?:ß|ss)e|i am called|in the name of|on behalf of|im namen von|auf den "
+            rf"namen))[ :]{_DEGREES}(?P<name>{_NAME})",
             0.8,
         ),
         (
-            rf"(?<!\w)(?:[Tt]his is|I am|I'm|I’m|[Hh]ier ist|[Ii]ch bin|[Ii]t's|[Hh]ier nochmal)[ ]{_DEGREES}(?P<name>{_FULL_NAME})",
+            rf"(?<!\w)(?:[Tt]his is|I am|I'm|I’m|[Hh]ier ist|[Ii]ch bin|[Ii]t's|[Hh]ier "
+            rf"nochmal)[ ]{_DEGREES}(?P<name>{_FULL_NAME})",
             0.6,
         ),
         # name: ..., "first_name": "..."
         (
-            r"(?i:(?<![^\W_])(?:(?:first|last|full|given|family|middle|sur|maiden|customer|passenger|user|cardholder|contact|vor|nach"
-            r"|familien|geburts)[ _\-]?name|name|surname|(?:account|card)[ _\-]?holder|(?:konto|karten)?inhaber(?:in)?|patient(?:in)?"
-            r"|ansprechpartner(?:in)?|contact person|attn\.?|z\. ?hd\.|unterzeichner|signed(?: by)?|passenger|kontakt|contact))"
+            r"(?i:(?<![^\W_])(?:(?:first|last|full|given|family|middle|sur|maiden|customer|passenger|user"
+            r"|cardholder|contact|vor|nach"
+            r"|familien|geburts)[ _\-]?name|name|surname|(?:account|card)[ _\-]?holder|(?:konto"
+            r"|karten)?inhaber(?:in)?|patient(?:in)?"
+            r"|ansprechpartner(?:in)?|contact person|attn\.?|z\. ?hd\.|unterzeichner|signed(?: by)?|passenger"
+            r"|kontakt|contact))"
             rf"[\"']?[ ]{{0,2}}[:=][ ]{{0,2}}[\"']?{_DEGREES}(?P<name>{_NAME})",
             0.7,
         ),
         # Best regards, ...
         (
-            r"(?i:(?<!\w)(?:(?:(?:best|kind|warm|many|with kind)[ ](?:regards|wishes)|regards|sincerely(?: yours)?|yours (?:sincerely|faithfully|truly)"
-            r"|many thanks|thanks(?: a lot| so much| again)?|thank you|cheers|best|mit (?:freundlichen|besten|herzlichen) (?:gr(?:ü|ue)(?:ß|ss)en)"
-            r"|(?:viele|liebe|beste|herzliche|schöne|freundliche) gr(?:ü|ue)(?:ß|ss)e|(?:vielen|besten|herzlichen) dank|danke|mfg|lg|vg|hochachtungsvoll)))"
+            r"(?i:(?<!\w)(?:(?:(?:best|kind|warm|many|with kind)[ ](?:regards|wishes)|regards|sincerely(?: "
+            r"yours)?|yours (?:sincerely|faithfully|truly)"
+            r"|many thanks|thanks(?: a lot| so much| again)?|thank you|cheers|best|mit (?:freundlichen|besten"
+            r"|herzlichen) (?:gr(?:ü|ue)(?:ß|ss)en)"
+            r"|(?:viele|liebe|beste|herzliche|schöne|freundliche) gr(?:ü|ue)(?:ß|ss)e|(?:vielen|besten"
+            r"|herzlichen) dank|danke|mfg|lg|vg|hochachtungsvoll)))"
             rf"{_BREAK}{_DEGREES}(?P<name>{_NAME}){_END}",
             0.7,
         ),
         # Dear ..., / Thank you, ...!
         (
-            r"(?<!\w)(?:Dear|Hi|Hello|Hey|Liebe|Lieber|Hallo|Guten Tag|Good (?:morning|afternoon|evening)|Thanks|Thank you|Danke)"
+            r"(?<!\w)(?:Dear|Hi|Hello|Hey|Liebe|Lieber|Hallo|Guten Tag|Good (?:morning|afternoon|evening)"
+            r"|Thanks|Thank you|Danke)"
             rf"(?:,?[ ])(?P<name>{_SHORT_NAME}){_END}",
             0.7,
         ),
@@ -61,28 +74,32 @@ _PATTERNS = tuple(
         (rf"(?<!\w)(?P<name>{_FULL_NAME})[ ]?(?=<[^<>\s]{{1,80}}@|\(mailto:|<mailto:)", 0.8),
     )
 )
-_NO_NAMES = frozenset(
-    "a agent all and any bank best can card customer customers damen dear everybody everyone for foo folks friends from good"
-    " have herren here how i if in is it ja kind kolleg kollege kollegen kollegin kolleginnen kunde kunden leute ltd madam mein"
-    " mit my no not of on one our please regards service sir sirs sorry support team thank thanks that the there they this"
-    " to und unknown us user we welcome what when where will with würde you your yes yours zusammen ich wir sie bitte alle"
-    " danke viele liebe inc gmbh llc corp company assistant bot system german british american english für nach von der die"
-    " das ein eine als auf hier".split()
+_NO_NAMES = re.compile(
+    r"a|agent|alle|all|als|american|and|any|assistant|auf|bank|best|bitte|bot|british|can|card|company|corp"
+    r"|customers?|damen"
+    r"|danke|das|dear|der|die|ein|eine|english|everybody|everyone|folks|foo|for|french|friends|from|für"
+    r"|german|gmbh|good|have"
+    r"|here|herren|hier|how|i|ich|if|in|inc|is|it|ja|kind|kolleg(?:e|en|in|innen)?|kunden?|leute|liebe|llc"
+    r"|ltd|madam|mein|mit"
+    r"|my|nach|nein|no|not|of|on|one|our|please|regards|service|sie|sirs?|sorry|support|system|team|thanks?"
+    r"|that|the|there|they"
+    r"|this|to|und|unknown|us|user|viele|von|we|welcome|what|when|where|will|wir|with|würde|you|your|yours"
+    r"|yes|zusammen"
 )
-_TITLES = frozenset("mr mrs ms miss mx dr prof professor herr herrn frau hr fr sir madam".split())
+_TITLES = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|herrn?|frau|hr|fr|sir|madam")
 
 
 def find_name(text: str) -> Iterator[Span]:
-    """Names after a salutation, a label or words such as 'my name is', in a signature, before a mail address."""
+    """Names after a salutation, a label or 'my name is', in a signature, before a mail address."""
     for pattern, score in _PATTERNS:
         for match in pattern.finditer(text):
             start, end = match.span("name")
             words = text[start:end].split(" ")
-            while words and _bare(words[-1]) in _NO_NAMES:
+            while words and _NO_NAMES.fullmatch(_bare(words[-1])):
                 words.pop()
-            while words and _bare(words[0]) in _TITLES:
+            while words and _TITLES.fullmatch(_bare(words[0])):
                 start += len(words.pop(0)) + 1
-            if words and _bare(words[0]) not in _NO_NAMES:
+            if words and not _NO_NAMES.fullmatch(_bare(words[0])):
                 end = start + len(" ".join(words))
                 yield Span(start, end - (text[end - 1] in ".'’-" and len(words[-1]) > 2), PERSON, score)
 

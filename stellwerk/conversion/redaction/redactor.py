@@ -54,8 +54,8 @@ class Redactor:
 
         Args:
             example: with what it may not keep.
-            placeholders: of what was redacted before, whose numbering goes on: hand in one for all examples of
-                a person or a thread, and `[EMAIL_1]` is the same in all of them. A new one if not given.
+            placeholders: of what was redacted before, whose numbering goes on: hand in one for all examples
+                of a person or thread, and `[EMAIL_1]` is the same in all. A new one if not given.
         """
         held = Placeholders() if placeholders is None else placeholders
         counts: Counter[str] = Counter()
@@ -99,7 +99,7 @@ class Redactor:
         return tuple(resolve(_clear(text, self._detector.find(text))))
 
     def _values(self, example: Example, held: Placeholders) -> dict[str, str]:
-        """What is found in any text, with its kind; placeholders that are there already are not given away."""
+        """What is found in any text, with its kind; placeholders that are there are not given away."""
         values: dict[str, str] = {}
 
         def look(key: str, text: str) -> str:

@@ -17,12 +17,19 @@ from stellwerk.conversion.redaction.span import Span
 Rule = Callable[[str], Iterable[Span]]
 
 ANYWHERE: tuple[Rule, ...] = (find_mail, find_url, find_secret, find_name)
-WITH_FIGURES: tuple[Rule, ...] = (find_phone, find_iban, find_card, find_id_number, find_address, find_birth_date)
+WITH_FIGURES: tuple[Rule, ...] = (
+    find_phone,
+    find_iban,
+    find_card,
+    find_id_number,
+    find_address,
+    find_birth_date,
+)
 _FIGURES = re.compile(r"\d\D*+\d\D*+\d")
 
 
 class RuleDetector:
-    """Finds by rules, in English and German text, what has a form: all kinds, and names that something introduces.
+    """Finds by rules, in English and German, what has a form, and names that something introduces.
 
     Args:
         more: rules of one's own, beside those here: functions from a text to its spans.

@@ -73,8 +73,8 @@ def _json(text: str, rewrite: Rewrite) -> str:
                 new = rewritten_text(said, rewrite, key)
             parts.append(token if new == said else json.dumps(new, ensure_ascii=token.isascii()))
         elif token[0] in "-0123456789" and token.lstrip("-").isdigit():
-            new = _number(token, rewrite, key)
-            parts.append(json.dumps(new) if new else token)
+            number = _number(token, rewrite, key)
+            parts.append(json.dumps(number) if number else token)
         else:
             parts.append(token)
     return "".join(parts)
