@@ -77,8 +77,8 @@ _POSTCODE = rf"(?:D[ \-])?(?<!\d)\d{{5}}(?!\d)[ ]{_CITY}"
 _HOUSE = r"\d{1,5}(?:[ ]?[a-zA-Z]\b)?(?:[ ]?[\-/+][ ]?\d{1,4}[a-z]?)?"
 _GERMAN = re.compile(rf"(?<![\w.,/\-]){_HOUSE}(?P<gap>,?[ ]?\n[ ]?|,[ ]|[ ])(?:in )?{_POSTCODE}")
 _STREET = re.compile(
-    rf"(?:{_JOINED}[ ](?:der[ ]"
-    rf"|den[ ])?)?(?:{_WORD}(?:[ ]{_JOINED}){{0,2}}[ ](?:\d{{1,2}}\.[ ])?){{0,4}}{_WORD}[ ]?$"
+    r"(?:(?:van|von)[ ](?:der[ ]|den[ ])?)?"
+    rf"(?:{_WORD}(?:[ ]{_JOINED}){{0,2}}[ ](?:\d{{1,2}}\.[ ])?){{0,4}}{_WORD}[ ]?$"
 )
 _STREETS = re.compile(
     r"(?i)(?:str(?:\.|a(?:ß|ss)e)|weg|platz|allee|gasse|ring|ufer|damm|chaussee|steig|stieg|hof|markt|graben"

@@ -74,17 +74,17 @@ _PATTERNS = tuple(
         (rf"(?<!\w)(?P<name>{_FULL_NAME})[ ]?(?=<[^<>\s]{{1,80}}@|\(mailto:|<mailto:)", 0.8),
     )
 )
-_NO_NAMES = re.compile(
-    r"a|agent|alle|all|als|american|and|any|assistant|auf|bank|best|bitte|bot|british|can|card|company|corp"
-    r"|customers?|damen"
-    r"|danke|das|dear|der|die|ein|eine|english|everybody|everyone|folks|foo|for|french|friends|from|für"
-    r"|german|gmbh|good|have"
-    r"|here|herren|hier|how|i|ich|if|in|inc|is|it|ja|kind|kolleg(?:e|en|in|innen)?|kunden?|leute|liebe|llc"
-    r"|ltd|madam|mein|mit"
-    r"|my|nach|nein|no|not|of|on|one|our|please|regards|service|sie|sirs?|sorry|support|system|team|thanks?"
-    r"|that|the|there|they"
-    r"|this|to|und|unknown|us|user|viele|von|we|welcome|what|when|where|will|wir|with|würde|you|your|yours"
-    r"|yes|zusammen"
+_NO_NAME = re.compile(  # as a first word
+    r"a|agent|alle|all|als|american|and|any|assistant|auf|bank|best|bitte|bot|british|can|card|company|corp|customers?"
+    r"|damen|danke|das|dear|der|die|ein|eine|english|everybody|everyone|folks|foo|for|french|friends|from|für|german"
+    r"|gmbh|good|have|here|herren|hier|how|i|ich|if|in|inc|is|it|ja|kind|kolleg(?:e|en|in|innen)?|kunden?|leute|liebe"
+    r"|llc|ltd|madam|mein|mit|my|nach|nein|no|not|of|on|one|our|please|regards|service|sie|sirs?|sorry|support|system"
+    r"|team|thanks?|that|the|there|they|this|to|und|unknown|us|user|viele|von|we|welcome|what|when|where|will|wir|with"
+    r"|würde|you|your|yours|yes|zusammen"
+)
+_NO_MORE = re.compile(  # as a last one: of the next sentence, or of a company
+    r"a|alle|als|and|auf|bitte|can|danke|das|die|ein|eine|for|für|from|gmbh|have|how|i|ich|if|in|inc|is|it|llc|ltd|mein"
+    r"|mit|my|of|on|our|please|regards|sie|thanks?|that|the|they|this|to|und|we|what|when|where|wir|with|you|your|yours"
 )
 _TITLES = re.compile(r"mr|mrs|ms|miss|mx|dr|prof|professor|herrn?|frau|hr|fr|sir|madam")
 
@@ -95,11 +95,11 @@ def find_name(text: str) -> Iterator[Span]:
         for match in pattern.finditer(text):
             start, end = match.span("name")
             words = text[start:end].split(" ")
-            while words and _NO_NAMES.fullmatch(_bare(words[-1])):
+            while words and _NO_MORE.fullmatch(_bare(words[-1])):
                 words.pop()
             while words and _TITLES.fullmatch(_bare(words[0])):
                 start += len(words.pop(0)) + 1
-            if words and not _NO_NAMES.fullmatch(_bare(words[0])):
+            if words and not _NO_NAME.fullmatch(_bare(words[0])):
                 end = start + len(" ".join(words))
                 yield Span(start, end - (text[end - 1] in ".'’-" and len(words[-1]) > 2), PERSON, score)
 

@@ -15,7 +15,6 @@ from presidio_analyzer import EntityRecognizer, RecognizerResult
 _NAMES = frozenset({"GIVEN_NAME", "SURNAME"})
 _APART = re.compile(r"[ \u00a0\-'’.]{0,2}")  # what may stand between two parts of one name
 _WORD = re.compile(r"\w")
-_WINDOW = 20_000  # characters that the model is given at a time; it has windows of its own inside
 
 
 class NameRecognizer(EntityRecognizer):
@@ -40,18 +39,17 @@ class NameRecognizer(EntityRecognizer):
             return []
         return [
             RecognizerResult("PERSON", start, end, 0.6)
-            for place in range(0, len(text), _WINDOW)
-            for start, end in _people(text, place, self._run(text[place : place + _WINDOW]))
+            for start, end in _people(text, self._run(text))
         ]
 
 
-def _people(text: str, place: int, spans: Iterable[DetectedSpan]) -> Iterator[tuple[int, int]]:
+def _people(text: str, spans: Iterable[DetectedSpan]) -> Iterator[tuple[int, int]]:
     """Whole names out of parts of words, which is what the model gives."""
     start = end = -1
     for span in sorted(spans, key=lambda each: each.start):
         if span.type not in _NAMES:
             continue
-        first, last = _whole_words(text, place + span.start, place + span.end)
+        first, last = _whole_words(text, span.start, span.end)
         if first <= end or (end >= 0 and _APART.fullmatch(text, end, first)):
             end = max(end, last)
             continue

@@ -25,7 +25,7 @@ WITH_FIGURES: tuple[Rule, ...] = (
     find_address,
     find_birth_date,
 )
-_FIGURES = re.compile(r"\d\D*+\d\D*+\d")
+_FIGURES = re.compile(r"\d\D*+\d")
 
 
 class RuleDetector:

@@ -38,7 +38,7 @@ _PIN = re.compile(
     r"(?<![^\W_])(?:PIN|TAN|CVV|CVC|OTP|pin|cvv|cvc|Pin)(?:[ \-]?(?:code|Code|number|Nummer))?(?:\s?[:=]"
     r"|\s(?:is|ist|lautet|was|war))\s?(?P<secret>\d{3,8})(?!\d)"
 )
-_LONG = re.compile(r"(?<![A-Za-z0-9+/_\-=.])[A-Za-z0-9+/_\-]{24,512}={0,2}(?![A-Za-z0-9+/_\-=])")
+_LONG = re.compile(r"(?<![A-Za-z0-9+/_\-.])[A-Za-z0-9+/_\-]{24,512}={0,2}(?![A-Za-z0-9+/_\-=])")
 _HINT = re.compile(r"(?i)pass|kennwort|pwd|secret|api|token|bearer|auth|access|zugang")
 _BITS = 4.0  # of a character; words joined by signs have less, or no digits among letters of both cases
 
