@@ -2,8 +2,8 @@
 
 Those of `DEVELOPMENT` were looked at while the rules were written; those of `TEST` were written before the
 rules were, and what they missed was looked at once. `HELD_BACK` is what is reported: it was written after the
-rules, and measured when they were finished. `{address}` stands over several lines, `{place}` is the same on one.
-A name is `introduced` where a salutation, a signature or a label says that it is one, and `bare` otherwise.
+rules, and measured when they were finished. `{address}` stands over several lines, `{place}` is the same on
+one. A name is `introduced` where a salutation, a signature or a label says so, and `bare` otherwise.
 """
 
 from __future__ import annotations

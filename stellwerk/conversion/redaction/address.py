@@ -94,6 +94,8 @@ _PLACED = re.compile(
     rf"(?:(?i:wohn\w{{0,12}}|anschrift|adresse|plz|postleitzahl|wohnort)(?:[ :]|in\b|ist\b|nr\b"
     rf"|meine?\b){{0,6}}+)(?P<place>(?:D[ \-])?\d{{5}}(?!\d)(?:[ ]{_CITY})?)"
 )
+_LINES = re.compile(r"[,\n]")
+_SAID = re.compile(r"(?i)post ?code(?: is)?[ :]{1,2}$")
 _BEHIND = 150  # characters before a postcode that an address may take
 
 
@@ -102,9 +104,15 @@ def find_address(text: str) -> Iterator[Span]:
     for pattern in (_AMERICAN, _AMERICAN_SMALL):
         for match in pattern.finditer(text):
             yield Span(_street(text, match.start()), match.end(), ADDRESS, 0.95)
-    for pattern in (_BRITISH, _BRITISH_BARE):
-        for match in pattern.finditer(text):
-            yield Span(_street(text, match.start()), match.end(), ADDRESS, 0.95)
+    for match in _BRITISH.finditer(text):
+        yield Span(_street(text, match.start()), match.end(), ADDRESS, 0.95)
+    for match in _BRITISH_BARE.finditer(text):  # as ids are, too
+        start = _street(text, match.start())
+        behind = text[start : match.start()]
+        if (behind[:1].isdigit() and _LINES.search(behind)) or _SAID.search(
+            text, max(0, match.start() - 20), match.start()
+        ):
+            yield Span(start, match.end(), ADDRESS, 0.95)
     yield from _german(text)
 
 

@@ -75,7 +75,7 @@ _PATTERNS = tuple(
     )
 )
 _NO_NAME = re.compile(  # as a first word
-    r"a|agent|alle|all|als|american|and|any|assistant|auf|bank|best|bitte|bot|british|can|card|company|corp|customers?"
+    r"(?:i|it|that)['’](?:m|s)|a|agent|alle|all|als|american|and|any|assistant|auf|bank|best|bitte|bot|british|can|card|company|corp|customers?"
     r"|damen|danke|das|dear|der|die|ein|eine|english|everybody|everyone|folks|foo|for|french|friends|from|für|german"
     r"|gmbh|good|have|here|herren|hier|how|i|ich|if|in|inc|is|it|ja|kind|kolleg(?:e|en|in|innen)?|kunden?|leute|liebe"
     r"|llc|ltd|madam|mein|mit|my|nach|nein|no|not|of|on|one|our|please|regards|service|sie|sirs?|sorry|support|system"

@@ -37,10 +37,7 @@ class NameRecognizer(EntityRecognizer):
         """The names in a text."""
         if "PERSON" not in entities:
             return []
-        return [
-            RecognizerResult("PERSON", start, end, 0.6)
-            for start, end in _people(text, self._run(text))
-        ]
+        return [RecognizerResult("PERSON", start, end, 0.6) for start, end in _people(text, self._run(text))]
 
 
 def _people(text: str, spans: Iterable[DetectedSpan]) -> Iterator[tuple[int, int]]:
