@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 from stellwerk.conversion.example import Example, text_of
 
 
 def test_what_was_asked_is_the_last_word_that_is_not_the_models() -> None:
-    prompt = [
+    prompt: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {
             "role": "user",
