@@ -100,9 +100,9 @@ class Terms:
         return f"“…{self.pieces[index - len(self.words)]}…”"
 
     def unknown(self, text: str) -> float:
-        """The share of a text's words that the vocabulary lacks, by squared weight; 1 of a text without words."""
+        """The share of a text's words that the vocabulary lacks, by squared weight; 1 if it has no words."""
         known, strange = 0.0, 0
-        for word in set(tokens(text)):
+        for word in dict.fromkeys(tokens(text)):
             index = self._words.get(word)
             if index is None:
                 strange += 1
