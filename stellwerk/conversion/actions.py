@@ -15,13 +15,9 @@ _COVERED = 0.8  # of the examples have a label, where answers are labels
 
 
 def action_of(example: Example) -> str:
-    """Tools with their arguments, or else the answer, as text whose words can be compared."""
+    """The names of tools, or else the answer, as text whose words can be compared."""
     if example.tool_calls:
-        calls = []
-        for call in example.tool_calls:
-            # Twice, as which tool it is says more than what it was given.
-            calls.append(f"call:{call.get('name')} call:{call.get('name')} {_json(call.get('args'))}")
-        return " ".join(calls)[:_LONGEST]
+        return " ".join(f"call:{call.get('name')}" for call in example.tool_calls)[:_LONGEST]
     if example.value is not None:
         return _json(example.value)[:_LONGEST]
     return (example.answer or "")[:_LONGEST]

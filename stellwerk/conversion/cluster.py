@@ -26,7 +26,7 @@ def cluster(
     examples: Sequence[Example],
     *,
     previous: Clustering | None = None,
-    least: int = 50,
+    least: int = 100,
     false_alarms: float = 0.1,
     same: float = SAME,
     embeddings: Embeddings | None = None,

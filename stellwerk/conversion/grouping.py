@@ -16,10 +16,13 @@ Numbers = NDArray[np.int64]
 
 KIND = 40  # examples of a kind, on average
 _KINDS = 300
-_COARSE = 40  # groups that are compared with each other
+_COARSE = 60  # groups that are compared with each other
 _LEAST_OF_GROUP = 50  # examples of such a group, on average
 _MANY = 5_000  # examples above which k-means looks at parts of them
 ALIKE = 0.27  # geometric mean of how alike prompts and answers are, from which groups are one job
+_SAME = (
+    0.9  # how alike answers are that are the same, such as calls of one tool: a job however it is asked for
+)
 _UNTOLD = 0.6  # how alike answers count as where they cannot tell
 
 
@@ -27,7 +30,7 @@ def kinds_of(places: Floats, labels: Sequence[str] | None, seed: int) -> Numbers
     """Kinds of prompts, finer than jobs: one for each label, or groups of what is near.
 
     Args:
-        places: of the examples in a space where near means alike; of length 1.
+        places: of the examples in a space where near means that what was asked and done is alike; of length 1.
         labels: one each where answers are labels, '' for rare ones.
         seed: of what is drawn.
     """
@@ -41,7 +44,8 @@ def jobs_of(kinds: Numbers, places: Floats, prompts: Any, actions: Any | None, s
     """The job of each kind.
 
     Kinds that are near form coarse groups; these are one job where what is asked and what is done are both
-    alike (average linkage on the cosine of their means). A way of asking alone makes no job of its own.
+    alike (average linkage on the cosine of their means), or what is done is the same. A way of asking alone
+    makes no job of its own.
 
     Args:
         kinds: of the examples, from 0 without gaps.
@@ -63,7 +67,7 @@ def jobs_of(kinds: Numbers, places: Floats, prompts: Any, actions: Any | None, s
     sums = _sums(coarse[kinds], groups)
     alike = np.maximum(_cosines(sums @ prompts), 0)
     done = np.maximum(_cosines(sums @ actions), 0) if actions is not None else np.full_like(alike, _UNTOLD)
-    apart = 1 - np.sqrt(alike * done)
+    apart = 1 - np.sqrt(np.where(done >= _SAME, 1, alike) * done)
     np.fill_diagonal(apart, 0)
     merged = AgglomerativeClustering(
         n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - ALIKE

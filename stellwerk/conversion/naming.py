@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stellwerk.conversion.grouping import Numbers
 from stellwerk.routers.terms import Floats, Terms
+
+if TYPE_CHECKING:  # which needs scikit-learn
+    from stellwerk.conversion.grouping import Numbers
 
 Namer = Callable[[str, Sequence[str], Sequence[str]], str]
 """Makes a name of a call site, typical words and typical examples."""
@@ -27,7 +29,13 @@ def plain_name(call_site: str, words: Sequence[str], examples: Sequence[str]) ->
 
 def typical_words(terms: Terms, rows: Any, jobs: Numbers) -> list[tuple[str, ...]]:
     """Per cluster the words that are more usual in it than in the others; in a sole one, usual ones."""
-    kept = [place for place, word in enumerate(terms.words) if word.isalpha() and len(word) >= _SHORTEST]
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    kept = [
+        place
+        for place, word in enumerate(terms.words)
+        if word.isalpha() and len(word) >= _SHORTEST and word not in ENGLISH_STOP_WORDS
+    ]
     means = [
         np.asarray(rows[np.flatnonzero(jobs == job)][:, kept].mean(axis=0)).ravel()
         for job in range(int(jobs.max()) + 1)

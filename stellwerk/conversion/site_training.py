@@ -73,13 +73,14 @@ def learn_site(
     rows = _joined(rows_of(terms, texts), embedded)
     places = _places(rows, draw)
     labels = labels_of(shown)
-    kinds = kinds_of(places, labels, seed)
-    actions = None
+    actions, together = None, places
     if labels is None:
         done = [action_of(example) for example in shown]
         if sum(map(bool, done)) >= len(done) / 2:
             actions = rows_of(Terms.of(done, most=_TERMS // 2), done)
-    owners = without_small(jobs_of(kinds, places, rows, actions, seed), kinds, rows, least)
+            together = unit(np.hstack([places, _places(actions, draw)]))
+    kinds = kinds_of(together, labels, seed)
+    owners = without_small(jobs_of(kinds, together, rows, actions, seed), kinds, rows, least)
     weights, bias = _classifier(rows, kinds, int(kinds.max()) + 1, seed)
     mean, scale, usual = np.zeros(2), np.ones(2), (np.zeros(0),) * (int(owners.max()) + 1)
     if len(shown) >= FEWEST:

@@ -1,0 +1,1 @@
+"""Benchmarks of conversion: its steps on published data."""
