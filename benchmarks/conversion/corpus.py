@@ -83,7 +83,8 @@ def examples(rows: Sequence[Row], call_site: str, *, answered: bool = True, star
 
 def tau_bench() -> tuple[list[Example], list[str]]:
     """Each call of gpt-4o in the airline's trajectories, and the tool that it called next, or `respond`."""
-    found, steps = [], []
+    found: list[Example] = []
+    steps: list[str] = []
     runs = json.loads(path_of("tau_bench_airline_gpt4o.json").read_text(encoding="utf-8"))
     for run in runs:
         said = run["traj"]

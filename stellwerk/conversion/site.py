@@ -80,10 +80,12 @@ class Site:
 
 def distances(signs: Doubles, mean: Doubles, scale: Doubles) -> Doubles:
     """How far prompts are from what is usual, from the two signs of it: one row each."""
-    return ((signs - mean) / scale) @ np.array([1.0, WORDS_COUNT])
+    far: Doubles = ((signs - mean) / scale) @ np.array([1.0, WORDS_COUNT])
+    return far
 
 
 def unit(rows: Floats) -> Floats:
     """Rows of length 1, but for those that are all zero."""
     lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    return (rows / np.maximum(lengths, 1e-9)).astype(np.float32)
+    of_length_1: Floats = (rows / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return of_length_1
