@@ -1,1 +1,1 @@
-"""Conversion: what its steps do to records whose truth is known, and to real text."""
+"""Benchmarks of conversion: its steps on published data."""

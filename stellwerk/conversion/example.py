@@ -58,8 +58,13 @@ class Example:
     @property
     def asked(self) -> str:
         """The text that differs from call to call: of the last message that is not the model's own."""
-        said = [message for message in self.prompt if message.get("role") != "assistant"]
-        return text_of(said[-1]) if said else ""
+        return asked_in(self.prompt)
+
+
+def asked_in(prompt: Sequence[Message]) -> str:
+    """The text of the last message that is not the model's own; empty if there is none."""
+    said = [message for message in prompt if message.get("role") != "assistant"]
+    return text_of(said[-1]) if said else ""
 
 
 def text_of(message: Message) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from stellwerk.routers.forest import Forest
 from stellwerk.routers.model import RouterModel
 from stellwerk.routers.neighbours import Neighbour, Neighbours
 from stellwerk.routers.prior import Prior
+from stellwerk.routers.sealed import array_of, list_of, strings, text_array
 from stellwerk.routers.signals import answer_columns, next_columns
 from stellwerk.routers.structure import NAMES
 from stellwerk.routers.terms import Terms
@@ -44,8 +44,8 @@ def arrays_of(model: RouterModel) -> Arrays:
     """The arrays, and long texts as bytes of UTF-8."""
     features = model.features
     return {
-        "words": _text(list(features.terms.words)),
-        "pieces": _text(list(features.terms.pieces)),
+        "words": text_array(list(features.terms.words)),
+        "pieces": text_array(list(features.terms.pieces)),
         "idf": features.terms.idf,
         "mean": features.mean,
         "scale": features.scale,
@@ -60,8 +60,8 @@ def arrays_of(model: RouterModel) -> Arrays:
         "next_right": model.next_right,
         "next_accept": model.next_accept,
         "neighbours": model.neighbours.places,
-        "neighbours_known": _text([asdict(known) for known in model.neighbours.known]),
-        "calibration": _text([asdict(episode) for episode in model.calibration]),
+        "neighbours_known": text_array([asdict(known) for known in model.neighbours.known]),
+        "calibration": text_array([asdict(episode) for episode in model.calibration]),
         "held": _figures(model.held, len(model.tiers)),
     }
 
@@ -79,26 +79,19 @@ def model_of(
     """
     if record["structure"] != list(NAMES):
         raise ValueError("it counts other structural features than this release")
-    tiers, names = _strings(record["tiers"]), _strings(record["names"])
+    tiers, names = strings(record["tiers"]), strings(record["names"])
     if not tiers or len(set(tiers)) < len(tiers):
         raise ValueError("it has no tier, or one twice")
     sharpness = float(record["sharpness"])
     if not 0 <= sharpness < math.inf:
         raise ValueError(f"its sharpness is {sharpness}")
-    words, pieces = _strings(_json(arrays["words"])), _strings(_json(arrays["pieces"]))
+    words, pieces = strings(list_of(arrays["words"])), strings(list_of(arrays["pieces"]))
     common = arrays["basis"].shape[-1]
     count, terms = len(tiers), len(words) + len(pieces)
     embedding = int(record["embedding"])
 
     def array(name: str, kind: type[np.generic], *shape: int) -> np.ndarray[Any, Any]:
-        found = arrays[name]
-        if found.dtype != kind or found.shape != shape:
-            raise ValueError(
-                f"array {name!r} is {found.dtype}{found.shape} in place of {np.dtype(kind)}{shape}"
-            )
-        if not np.isfinite(found).all():
-            raise ValueError(f"array {name!r} has a value that is no finite number")
-        return np.asarray(found)
+        return array_of(arrays, name, kind, *shape)
 
     single, double = np.float32, np.float64
     features = Features(
@@ -123,8 +116,8 @@ def model_of(
     )
     if not trees or not forest.fits(features.depth):
         raise ValueError("its trees point to what is not there")
-    landmarks, known = len(arrays["landmarks"]), _json(arrays["neighbours_known"])
-    episodes = _json(arrays["calibration"])
+    landmarks, known = len(arrays["landmarks"]), list_of(arrays["neighbours_known"])
+    episodes = list_of(arrays["calibration"])
     return RouterModel(
         tiers=tiers,
         features=features,
@@ -163,23 +156,3 @@ def _episode(record: dict[str, Any]) -> Episode:
 def _figures(priors: Sequence[Prior], tiers: int) -> np.ndarray[Any, Any]:
     rows = [[getattr(prior, name) for name in _PRIOR] for prior in priors]
     return np.asarray(rows, np.float64).reshape(len(rows), len(_PRIOR), tiers)
-
-
-def _text(value: Any) -> np.ndarray[Any, Any]:
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=dict)
-    return np.frombuffer(text.encode(), np.uint8)
-
-
-def _json(array: np.ndarray[Any, Any]) -> list[Any]:
-    if array.dtype != np.uint8:
-        raise ValueError(f"a text is stored as {array.dtype}")
-    value = json.loads(array.tobytes())
-    if not isinstance(value, list):
-        raise ValueError(f"a list is stored as {type(value).__name__}")
-    return value
-
-
-def _strings(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError("a list of texts is none")
-    return tuple(values)

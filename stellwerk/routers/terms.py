@@ -55,6 +55,8 @@ class Terms:
         self._words = {word: index for index, word in enumerate(words)}
         self._pieces = {piece: index for index, piece in enumerate(pieces, len(words))}
         self._known: dict[str, tuple[int, ...]] = {}
+        self._squared = (idf[: len(words)].astype(np.float64) ** 2).tolist()
+        self._rarest = max(self._squared, default=1.0)  # what a word weighs that no text had
 
     def __len__(self) -> int:
         return len(self.words) + len(self.pieces)
@@ -96,6 +98,18 @@ class Terms:
         if index < len(self.words):
             return f"“{self.words[index]}”"
         return f"“…{self.pieces[index - len(self.words)]}…”"
+
+    def unknown(self, text: str) -> float:
+        """The share of a text's words that the vocabulary lacks, by squared weight; 1 if it has no words."""
+        known, strange = 0.0, 0
+        for word in dict.fromkeys(tokens(text)):
+            index = self._words.get(word)
+            if index is None:
+                strange += 1
+            else:
+                known += self._squared[index]
+        lacked = strange * self._rarest
+        return lacked / (known + lacked) if known or strange else 1.0
 
     def vector(self, text: str) -> tuple[Ints, Floats]:
         """Indices and weights of a text's terms. Words and pieces have length 1 each."""

@@ -142,7 +142,7 @@ def test_what_does_not_fit_together_is_refused(case: str, monkeypatch: pytest.Mo
 
 
 def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_file, "VERSION", 2)
+    monkeypatch.setattr(model_file, "_SEAL", replace(model_file._SEAL, version=2))
     newer = model_bytes(model())
     monkeypatch.undo()
     with pytest.raises(ModelFileError, match="of version 2; this release reads 1: train it again"):
