@@ -50,6 +50,27 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Whom a trace comes from, besides its thread, and whether it may be kept.
+
+    Args:
+        user: of the program, or empty; never stored but as a keyed hash.
+        private: whether the thread's id is to be stored as a keyed hash too, where there is a key.
+        consent: what the program says of it; None where it says nothing, and what is stored counts.
+    """
+
+    user: str = ""
+    private: bool = False
+    consent: bool | None = None
+
+
+NOBODY = Origin()
+
+TRACED = "stellwerk_traced"
+"""Key of the metadata of a model's call: true where who makes it tells a sink of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptTrace:
     """An attempt that has ended.
 
@@ -75,6 +96,8 @@ class AttemptTrace:
         context: the subtask as a router saw it before the first attempt.
         episode: 32 hexadecimal digits that all attempts at the same subtask share; empty if unknown.
         created_at: when the attempt ended.
+        origin: whom it comes from.
+        offered: definitions of the tools that the model could call, as the model's API takes them.
     """
 
     trace_id: str
@@ -98,6 +121,8 @@ class AttemptTrace:
     context: RoutingContext | None = None
     episode: str = ""
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    origin: Origin = NOBODY
+    offered: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +139,7 @@ class RunTrace:
         versions: of Stellwerk, LangGraph and the workers.
         started_at: when the task arrived.
         updated_at: when this was told.
+        origin: whom it comes from.
     """
 
     run_id: str
@@ -125,6 +151,7 @@ class RunTrace:
     versions: Mapping[str, str] = field(default_factory=dict)
     started_at: datetime
     updated_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    origin: Origin = NOBODY
 
 
 class TraceSink(Protocol):
