@@ -13,9 +13,6 @@ CALL_SITE = "stellwerk_call_site"
 HCI = "stellwerk_hci"
 """Key of a call's metadata: true where it talks to a person."""
 
-CONSENT = "stellwerk_consent"
-"""Key of a run's metadata: whether it may be kept, `True` or `False`."""
-
 _GENERIC = ("Runnable", "LangGraph", "ChatPromptTemplate", "PromptTemplate", "ChannelWrite", "__")
 
 

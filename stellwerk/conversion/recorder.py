@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -156,6 +157,8 @@ class TraceRecorder(BaseCallbackHandler):
             self._count(why)
             return
         options, ours = kwargs.get("invocation_params") or {}, known.get("stellwerk_run_id")
+        if ours is not None:
+            origin = replace(origin, private=False)  # as the traces of that run
         form, by_tool = form_of(kwargs.get("options") or {}, options)
         call = ForeignCall(
             trace_id=run_id.hex,

@@ -12,9 +12,9 @@ from uuid import UUID
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
-from stellwerk.conversion.call_site import CONSENT, named, nodes_of
+from stellwerk.conversion.call_site import named, nodes_of
 from stellwerk.conversion.foreign_call import ForeignCall
-from stellwerk.trace import Origin
+from stellwerk.trace import Origin, origin_in
 
 _MOST_ROOTS = 10_000  # that never end, as a stream that was given up; the oldest are forgotten
 _TASK = 20_000  # characters kept of what the user asked
@@ -156,17 +156,8 @@ def thread_of(metadata: Mapping[str, Any]) -> str:
 
 def origin_of(metadata: Mapping[str, Any], root: Root | None = None) -> Origin:
     """Whom a run, or a call in one, comes from, by its metadata or by the config of the step that runs."""
-    user = metadata.get("user_id")
-    if user is None:
-        config = var_child_runnable_config.get() or {}
-        known = config.get("configurable") or {}
-        user = known.get("user_id", known.get("langgraph_auth_user_id"))
-    consent = metadata.get(CONSENT)
-    origin = Origin(
-        user="" if user is None else str(user),
-        private=True,
-        consent=None if consent is None else bool(consent) and consent != "denied",
-    )
+    config = var_child_runnable_config.get() or {}
+    origin = origin_in(metadata, config.get("configurable") or {}, private=True)
     if root is not None:
         if origin.user and not root.origin.user:  # LangGraph does not tell of its config when a run begins
             root.origin = replace(root.origin, user=origin.user)

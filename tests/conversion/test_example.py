@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from stellwerk.conversion.example import Example, text_of
+from stellwerk.conversion.example import Example, Message, text_of
 
 
 def test_what_was_asked_is_the_last_word_that_is_not_the_models() -> None:
-    prompt = [
+    prompt: list[Message] = [
         {"role": "system", "content": "Be brief."},
         {
             "role": "user",

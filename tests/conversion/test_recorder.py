@@ -58,7 +58,7 @@ def graph_of(chat: Any, node: str = "answer") -> Any:
     return StateGraph(MessagesState).add_node(node, RunnableLambda(answer, aanswer)).add_edge(START, node)
 
 
-ASKED = {"messages": [("human", "How many?")]}
+ASKED: Any = {"messages": [("human", "How many?")]}
 
 
 def test_a_call_of_a_graph_is_a_trace_with_all_that_is_known_of_it(sink: Sink, sync: bool) -> None:
@@ -82,7 +82,7 @@ def test_a_call_of_a_graph_is_a_trace_with_all_that_is_known_of_it(sink: Sink, s
 
 
 def test_what_was_recorded_is_read_back_as_an_example(tmp_path: Path) -> None:
-    agent = create_agent(
+    agent: Any = create_agent(
         model(in_turn(wants(("look", {"at": "it"})), "done")), [look], system_prompt="Be exact."
     )
     with TraceStore.from_url(tmp_path / "traces.sqlite") as traces:
@@ -101,7 +101,7 @@ def test_what_was_recorded_is_read_back_as_an_example(tmp_path: Path) -> None:
 
 
 def test_the_path_of_subgraphs_and_tools_is_the_call_site(sink: Sink, sync: bool) -> None:
-    inner = create_agent(model(always("deep")), [], name="inner")
+    inner: Any = create_agent(model(always("deep")), [], name="inner")
 
     @tool
     def research(question: str) -> str:
@@ -257,7 +257,7 @@ def test_calls_of_a_map_are_told_apart(sink: Sink, sync: bool) -> None:
     def one(state: dict[str, str]) -> dict[str, Any]:
         return {"said": [chat.invoke(state["text"]).text]}
 
-    builder = StateGraph(Many).add_node("one", one)  # type: ignore[arg-type]  # it gets what `Send` holds
+    builder = StateGraph(Many).add_node("one", one)  # type: ignore[type-var]  # it gets what `Send` holds
     builder.add_conditional_edges(
         START, lambda _: [Send("one", {"text": str(n)}) for n in range(20)], ["one"]
     )
