@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stellwerk.budget import Budget, RunBudget
     from stellwerk.capabilities import Capabilities
     from stellwerk.chat import LadderChatModel, TierRouterMiddleware
+    from stellwerk.conversion.recorder import TraceRecorder
     from stellwerk.decision import Decision
     from stellwerk.document import Document, read_document
     from stellwerk.effects import Effect, EffectJournal, InMemoryEffectJournal, effect
@@ -162,6 +163,7 @@ __all__ = [
     "TierRouterMiddleware",
     "TierTimeoutError",
     "TierUnavailableError",
+    "TraceRecorder",
     "TraceStore",
     "UntrustedDataError",
     "Worker",
@@ -249,6 +251,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted, given `
         "Subtask": "plan",
         "Tier": "tiers.tier",
         "TierRouterMiddleware": "chat.tier_router",
+        "TraceRecorder": "conversion.recorder",
         "TraceStore": "persistence.traces",
         "Worker": "worker",
         "alist_adapters": "tiers.adapters",

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, get_args
 
 from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
@@ -50,6 +50,30 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Whom a trace comes from, besides its thread, and whether it may be kept.
+
+    Args:
+        user: of the program, or empty; never stored but as a keyed hash.
+        private: whether the thread's id is to be stored as a keyed hash too, where there is a key.
+        consent: what the program says of it; None where it says nothing, and what is stored counts.
+    """
+
+    user: str = ""
+    private: bool = False
+    consent: bool | None = None
+
+
+NOBODY = Origin()
+
+CONSENT = "stellwerk_consent"
+"""Key of a run's metadata: whether it may be kept, `True` or `False`."""
+
+TRACED = "stellwerk_traced"
+"""Key of the metadata of a model's call: true where who makes it tells a sink of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptTrace:
     """An attempt that has ended.
 
@@ -75,6 +99,8 @@ class AttemptTrace:
         context: the subtask as a router saw it before the first attempt.
         episode: 32 hexadecimal digits that all attempts at the same subtask share; empty if unknown.
         created_at: when the attempt ended.
+        origin: whom it comes from.
+        offered: definitions of the tools that the model could call, as the model's API takes them.
     """
 
     trace_id: str
@@ -98,6 +124,8 @@ class AttemptTrace:
     context: RoutingContext | None = None
     episode: str = ""
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    origin: Origin = NOBODY
+    offered: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +142,7 @@ class RunTrace:
         versions: of Stellwerk, LangGraph and the workers.
         started_at: when the task arrived.
         updated_at: when this was told.
+        origin: whom it comes from.
     """
 
     run_id: str
@@ -125,6 +154,38 @@ class RunTrace:
     versions: Mapping[str, str] = field(default_factory=dict)
     started_at: datetime
     updated_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    origin: Origin = NOBODY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedbackTrace:
+    """What somebody said of an attempt or a run somewhere else.
+
+    Args:
+        feedback_id: 32 hexadecimal digits; the same whenever the same is told again.
+        trace_id: of the attempt; None where it is about the run.
+        run_id: of the run, or of that of the attempt.
+        thread_id: of the thread, or empty.
+        score: the higher the better; None if there is none.
+        label: such as `right` or `wrong`.
+        comment: in words.
+        who: said so.
+        source: a known answer, a person, or a judging model.
+        created_at: when.
+        origin: whom the attempt or the run comes from.
+    """
+
+    feedback_id: str
+    trace_id: str | None = None
+    run_id: str
+    thread_id: str = ""
+    score: float | None = None
+    label: str | None = None
+    comment: str | None = None
+    who: str | None = None
+    source: FeedbackSource
+    created_at: datetime
+    origin: Origin = NOBODY
 
 
 class TraceSink(Protocol):
@@ -142,8 +203,10 @@ class TraceSink(Protocol):
 class BareAttempt(TypedDict):
     """What a router learns from: a trace as it is read back, without what was said.
 
-    `value_hash` is there for every value that is known, and the same for equal ones. `context` and `episode`
-    are None for attempts that an older version stored.
+    `value_hash` is there for every value that is known, and the same for equal ones. `context`, `episode`,
+    `origin` and `offered` are None for attempts that an older version stored. `origin` stands for the person
+    and the thread that it came from, and `offered` for the definitions of the tools that the model could
+    call, both as hexadecimal digits.
     """
 
     trace_id: str
@@ -168,6 +231,8 @@ class BareAttempt(TypedDict):
     logprobs: dict[str, float] | None
     context: RoutingContext | None
     episode: str | None
+    origin: NotRequired[str | None]
+    offered: NotRequired[str | None]
     created_at: datetime
 
 
@@ -230,6 +295,23 @@ class TraceReader(Protocol):
     def feedback(self, *, newest_first: bool = True) -> Iterator[StoredFeedback]:
         """What was said of attempts and runs, in order of time."""
         ...
+
+
+def origin_in(metadata: Mapping[str, Any], configurable: Mapping[str, Any], *, private: bool) -> Origin:
+    """Whom a run comes from: `user_id` of its metadata or its config, else who is signed in at its server.
+
+    Args:
+        metadata: of the run.
+        configurable: of its config.
+        private: see `Origin`.
+    """
+    user = metadata.get("user_id", configurable.get("user_id", configurable.get("langgraph_auth_user_id")))
+    consent = metadata.get(CONSENT)
+    return Origin(
+        user="" if user is None else str(user),
+        private=private,
+        consent=None if consent is None else bool(consent) and consent != "denied",
+    )
 
 
 def trace_id(thread_id: str, run_id: str, place: str, subtask: str, number: int) -> str:

@@ -27,6 +27,7 @@ from stellwerk.errors import TierError
 from stellwerk.outcome import DecisionRecord, Reason, Verdict
 from stellwerk.routers.router import Router, cascades
 from stellwerk.tiers.ladder import Ladder
+from stellwerk.trace import TRACED
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import ExtendedModelResponse, ModelRequest, ModelResponse
@@ -149,6 +150,7 @@ class AgentCall:
             flow=self._telling.thread_id,
             tags=[TAG_NOSTREAM] if is_whole else None,
             disable_streaming=is_whole,
+            metadata={TRACED: True} if self._telling.sink is not None else None,
         )
 
     def _parsed(self, response: ModelResponse[Any]) -> Verdict | None:

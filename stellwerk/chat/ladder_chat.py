@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing
 from functools import reduce
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
@@ -27,7 +27,7 @@ from stellwerk.routers.router import Router
 from stellwerk.routers.smallest_first import Fixed, SmallestFirst
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.streams import as_chunk
-from stellwerk.trace import TraceSink
+from stellwerk.trace import TRACED, TraceSink
 
 
 class LadderChatModel(ToolChat):
@@ -95,6 +95,8 @@ class LadderChatModel(ToolChat):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
         params["ls_provider"] = "stellwerk"
+        if self.traces is not None:
+            cast("dict[str, Any]", params)[TRACED] = True
         return params
 
     def with_structured_output(

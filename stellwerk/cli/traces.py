@@ -174,7 +174,8 @@ app.command()(judge)
 def _check_known(store: TraceStore, id: str, thread: str | None) -> None:
     from stellwerk.persistence import trace_units
 
-    if not store.database.read(lambda c: trace_units.find(c, id, thread)):
+    threads = None if thread is None else store.keys.names(thread)
+    if not store.database.read(lambda c: trace_units.find(c, id, threads)):
         raise InputError(f"no attempt and no run has the id {id!r}; see: stellwerk traces list")
 
 

@@ -39,7 +39,16 @@ from stellwerk.plan import Plan, Subtask
 from stellwerk.routing_context import RoutingContext, routing_context
 from stellwerk.tiers.ladder import Ladder
 from stellwerk.tiers.tier import Tier
-from stellwerk.trace import AttemptTrace, Exchange, RunOutcome, RunTrace, TraceSink, trace_id
+from stellwerk.trace import (
+    AttemptTrace,
+    Exchange,
+    Origin,
+    RunOutcome,
+    RunTrace,
+    TraceSink,
+    origin_in,
+    trace_id,
+)
 from stellwerk.worker import Brief, Worker
 
 _log = logging.getLogger(__name__)
@@ -121,6 +130,7 @@ class Tracer:
                 worker=worker,
                 run_id=exchange.run_id,
                 thread_id=_thread_id(config),
+                origin=_origin(config),
                 subtask=subtask.id,
                 context=_context(subtask, worker, brief),
                 episode=trace_id(*place, 0),
@@ -158,6 +168,7 @@ class Tracer:
             worker=worker,
             run_id=_run_id(state),
             thread_id=_thread_id(get_config()),
+            origin=_origin(get_config()),
             subtask=subtask.id,
             context=_context(subtask, worker, brief),
             episode=episode,
@@ -178,6 +189,7 @@ class Tracer:
         worker: Worker,
         run_id: str,
         thread_id: str,
+        origin: Origin,
         subtask: str,
         context: RoutingContext,
         episode: str,
@@ -212,6 +224,7 @@ class Tracer:
                 logprobs=next((call["logprobs"] for call in reversed(calls) if "logprobs" in call), None),
                 context=context,
                 episode=episode,
+                origin=origin,
             )
         )
 
@@ -234,6 +247,7 @@ class Tracer:
                     ledger=ledger,
                     versions=_versions(),
                     started_at=datetime.fromtimestamp(state["started"], UTC),
+                    origin=_origin(get_config()),
                 )
             )
 
@@ -259,6 +273,11 @@ def _run_id(state: OrchestratorState) -> str:
 
 def _thread_id(config: RunnableConfig) -> str:
     return str((config.get("configurable") or {}).get("thread_id") or "")
+
+
+def _origin(config: RunnableConfig) -> Origin:
+    known = config.get("configurable") or {}
+    return origin_in(config.get("metadata") or {}, known, private=False)
 
 
 def _place(config: RunnableConfig) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.util.concurrency import await_, in_greenlet
 
 from stellwerk.errors import DatabaseError
 
-HEAD = "0008"
+HEAD = "0009"
 VERSION_TABLE = "stellwerk_version"
 _LOCK = 7_352_948_113  # any number that no other program is likely to lock
 _running = threading.Lock()

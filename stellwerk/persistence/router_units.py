@@ -90,7 +90,7 @@ class Reason:
         """
         for name, said in (("who", self.who), ("why", self.why)):
             if not said.strip():
-                raise InputError(f"{name} is blank; the history of routers has to say it")
+                raise InputError(f"{name} is blank; the history has to say it")
         evidence = None
         if self.evidence is not None:
             evidence = json_value.dump(json_value.plain(self.evidence, "the evidence"), "the evidence")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.outcome import Call, ToolUse, answer_digest
+from stellwerk.persistence.origins import Gate, OriginKeys
 from stellwerk.persistence.schema.columns import MAX_KEY, digest, text
 from stellwerk.trace import (
     AttemptTrace,
     BareAttempt,
+    FeedbackTrace,
     RunTrace,
     StoredAttempt,
     StoredFeedback,
@@ -31,6 +35,15 @@ BARE = ("trace", "value", *(name for name in BareAttempt.__annotations__ if name
 MOST_CONTENT = 4_000_000  # characters of an attempt in all; MariaDB refuses a statement of 16 MB
 
 
+@dataclass(frozen=True, slots=True)
+class ToldRow:
+    """A row, whether it may be written, and the definitions of tools that it names, as a row of their own."""
+
+    row: dict[str, Any]
+    gate: Gate
+    tools: dict[str, Any] | None = None
+
+
 class TraceCodec:
     """Turns traces into rows, with as much of their content as is wanted.
 
@@ -40,20 +53,22 @@ class TraceCodec:
             ones can be told without being read; of details of verdicts and errors, nothing is kept. `none`
             keeps nothing of all that, only the tools' names. Both leave the instruction out of the context.
         hash_key: for `hash`, at least 16 bytes; without a key, a short text could be guessed from its hash.
+        keys: make the hashes of whom a trace comes from.
 
     Raises:
         ConfigurationError: if `content` is another, or the key is missing or too short.
     """
 
-    def __init__(self, content: Content, hash_key: bytes | None) -> None:
+    def __init__(self, content: Content, hash_key: bytes | None, keys: OriginKeys | None = None) -> None:
         if content not in ("full", "hash", "none"):
             raise ConfigurationError(f"content is {content!r}; use 'full', 'hash' or 'none'")
         if content == "hash" and len(hash_key or b"") < 16:
             raise ConfigurationError("content='hash' needs a hash_key of at least 16 bytes; keep it secret")
         self._content: Content = content
         self._key = hashlib.sha256(hash_key or b"").digest()
+        self._keys = keys or OriginKeys()
 
-    def attempt(self, trace: AttemptTrace) -> dict[str, Any]:
+    def attempt(self, trace: AttemptTrace) -> ToldRow:
         """The row of an attempt."""
         prompt = [_chat(message) for message in trace.messages]
         prompt_text = _json(prompt)
@@ -69,12 +84,15 @@ class TraceCodec:
             calls = _json([_call(kept, call) for call in trace.calls])
         full = kept == "full"
         decision, verdict = trace.decision, trace.verdict
-        return {
+        thread_id = self._keys.known_as(trace.thread_id, private=trace.origin.private)
+        gate = self._keys.gate(trace.thread_id, trace.origin)
+        offered = _tool_set(trace.offered) if full and trace.offered else None
+        row = {
             "trace": bytes.fromhex(trace.trace_id),
-            "run": run_key(trace.thread_id, trace.run_id),
-            "thread": digest(trace.thread_id),
+            "run": run_key(thread_id, trace.run_id),
+            "thread": digest(thread_id),
             "run_id": _name(trace.run_id),
-            "thread_id": _bytes(trace.thread_id),
+            "thread_id": _bytes(thread_id),
             "subtask": _bytes(trace.subtask),
             "worker": _name(trace.worker),
             "worker_version": trace.worker_version,
@@ -107,17 +125,22 @@ class TraceCodec:
             "episode": bytes.fromhex(trace.episode) if trace.episode else None,
             # A value that is kept has its digest worked out when it is read.
             "value_hash": None if trace.value is None else self._hash(kept, _canonical(trace.value)),
+            "origin": gate.row["origin"] if gate.row else None,
+            "offered": offered["tools"] if offered else None,
             "created_at": trace.created_at,
         }
+        return ToldRow(row, gate, offered)
 
-    def run(self, trace: RunTrace) -> dict[str, Any]:
+    def run(self, trace: RunTrace) -> ToldRow:
         """The row of a run."""
         total = trace.ledger["total"] if trace.ledger else None
-        return {
-            "run": run_key(trace.thread_id, trace.run_id),
-            "thread": digest(trace.thread_id),
+        thread_id = self._keys.known_as(trace.thread_id, private=trace.origin.private)
+        gate = self._keys.gate(trace.thread_id, trace.origin)
+        row = {
+            "run": run_key(thread_id, trace.run_id),
+            "thread": digest(thread_id),
             "run_id": _name(trace.run_id),
-            "thread_id": _bytes(trace.thread_id),
+            "thread_id": _bytes(thread_id),
             "task": trace.task[:MOST_CONTENT] if self._content == "full" else None,
             "task_hash": self._hash(self._content, trace.task),
             "outcome": trace.outcome,
@@ -130,9 +153,29 @@ class TraceCodec:
             "usd": _finite(total["usd"]) if total else None,
             "wall_seconds": _finite(trace.ledger["wall_seconds"]) if trace.ledger else None,
             "versions": _json(trace.versions),
+            "origin": gate.row["origin"] if gate.row else None,
             "started_at": trace.started_at,
             "updated_at": trace.updated_at,
         }
+        return ToldRow(row, gate)
+
+    def feedback(self, trace: FeedbackTrace) -> ToldRow:
+        """The row of what somebody said."""
+        thread_id = self._keys.known_as(trace.thread_id, private=trace.origin.private)
+        row = {
+            "feedback": bytes.fromhex(trace.feedback_id),
+            "trace": None if trace.trace_id is None else bytes.fromhex(trace.trace_id),
+            "run": run_key(thread_id, trace.run_id),
+            "run_id": _name(trace.run_id),
+            "thread_id": _bytes(thread_id),
+            "score": _finite(trace.score),
+            "label": trace.label,
+            "comment": trace.comment if self._content == "full" else None,
+            "who": trace.who,
+            "source": trace.source,
+            "created_at": trace.created_at,
+        }
+        return ToldRow(row, self._keys.gate(trace.thread_id, trace.origin))
 
     def _hash(self, kept: Content, said: str | None) -> bytes | None:
         if kept != "hash" or said is None:
@@ -175,6 +218,8 @@ def read_bare_attempt(row: Row) -> BareAttempt:
         reason=row.reason,
         value_hash=_hex(row.value_hash) if value is None else answer_digest(value),
         calls=json.loads(row.calls),
+        origin=_hex(row.origin),
+        offered=_hex(row.offered),
         input=row.input,
         cached=row.cached,
         output=row.output,
@@ -247,6 +292,11 @@ def _context(trace: AttemptTrace, full: bool) -> str | None:
     if trace.context is None:
         return None
     return _json(trace.context if full else {**trace.context, "instruction": ""})
+
+
+def _tool_set(definitions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    told = json.dumps(list(definitions), ensure_ascii=False, sort_keys=True, default=str)
+    return {"tools": digest(told), "definitions": told}
 
 
 def _canonical(value: object) -> str:

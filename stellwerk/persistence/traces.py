@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from sqlalchemy import URL, Engine, select
 from typing_extensions import TypedDict, Unpack
 
-from stellwerk.errors import InputError
+from stellwerk.errors import ConfigurationError, InputError
 from stellwerk.persistence import trace_units as units
 from stellwerk.persistence.background import BackgroundWriter
+from stellwerk.persistence.consents import Consents
 from stellwerk.persistence.database import Database
+from stellwerk.persistence.origins import OriginKeys
 from stellwerk.persistence.retry import passes
 from stellwerk.persistence.trace_codec import (
     BARE,
     Content,
+    ToldRow,
     TraceCodec,
     content_size,
     read_attempt,
@@ -48,7 +52,8 @@ if TYPE_CHECKING:
     from stellwerk.persistence.trace_export import Exported
 
 T = TypeVar("T")
-_Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+UnknownConsent = Literal["granted", "denied"]
+_Rows = tuple[list[ToldRow], list[ToldRow]]
 _PAGE = 200  # rows in memory at once while reading
 _WAIT = 5.0  # seconds that a read waits for what is queued
 
@@ -93,9 +98,16 @@ class TraceStore:
         content: Content = "full",
         hash_key: bytes | None = None,
         max_queued: int = 10_000,
+        origin_keys: Sequence[bytes] = (),
+        unknown_consent: UnknownConsent = "granted",
     ) -> None:
+        if unknown_consent not in ("granted", "denied"):
+            raise ConfigurationError(f"unknown_consent is {unknown_consent!r}; use 'granted' or 'denied'")
         self._connect = connect
-        self._codec = TraceCodec(content, hash_key)
+        self.keys = OriginKeys(origin_keys)
+        self.codec = TraceCodec(content, hash_key, self.keys)
+        self.keeps_unknown = unknown_consent == "granted"
+        self._denied = 0
         self._connected: tuple[int, Database] | None = None
         self._connecting = threading.Lock()
         self._writer: BackgroundWriter[AttemptTrace | RunTrace] = BackgroundWriter(
@@ -110,6 +122,8 @@ class TraceStore:
         content: Content = "full",
         hash_key: bytes | None = None,
         max_queued: int = 10_000,
+        origin_keys: Sequence[bytes] = (),
+        unknown_consent: UnknownConsent = "granted",
     ) -> Self:
         """A store on a database of its own pool; see `parse_url` for what a URL may be.
 
@@ -119,9 +133,13 @@ class TraceStore:
                 (`hash`; of values nothing); or not at all (`none`). See `TraceCodec`.
             hash_key: for `hash`, at least 16 bytes.
             max_queued: traces that wait to be written, at most.
+            origin_keys: secrets of at least 16 bytes, by which it is found again whom a trace is from; the
+                first is used for what is written. Without one, persons are not stored.
+            unknown_consent: what counts for threads of which `consents` knows nothing. Traces of a thread
+                that is `denied` are never written.
 
         Raises:
-            ConfigurationError: if the URL cannot be used, or there is no key to hash with.
+            ConfigurationError: if the URL cannot be used, there is no key to hash with, or one is too short.
             MissingExtraError: if the URL's driver is not installed.
         """
         first = Database.from_url(url, pool_size=4)
@@ -131,7 +149,14 @@ class TraceStore:
             made, first = first, None  # type: ignore[assignment]  # a forked process makes its own
             return made or Database.from_url(url, pool_size=4)
 
-        return cls(connect, content=content, hash_key=hash_key, max_queued=max_queued)
+        return cls(
+            connect,
+            content=content,
+            hash_key=hash_key,
+            max_queued=max_queued,
+            origin_keys=origin_keys,
+            unknown_consent=unknown_consent,
+        )
 
     @classmethod
     def from_engine(
@@ -141,6 +166,8 @@ class TraceStore:
         content: Content = "full",
         hash_key: bytes | None = None,
         max_queued: int = 10_000,
+        origin_keys: Sequence[bytes] = (),
+        unknown_consent: UnknownConsent = "granted",
     ) -> Self:
         """A store on the caller's engine, which is never disposed of; see `from_url`."""
         owner = os.getpid()
@@ -150,7 +177,24 @@ class TraceStore:
                 engine.dispose(close=False)  # its connections are the parent's
             return Database.from_engine(engine)
 
-        return cls(connect, content=content, hash_key=hash_key, max_queued=max_queued)
+        return cls(
+            connect,
+            content=content,
+            hash_key=hash_key,
+            max_queued=max_queued,
+            origin_keys=origin_keys,
+            unknown_consent=unknown_consent,
+        )
+
+    @property
+    def denied(self) -> int:
+        """How many attempts were not written for want of consent."""
+        return self._denied
+
+    @property
+    def consents(self) -> Consents:
+        """Whether the traces of threads may be kept, and for how long."""
+        return Consents(lambda: self.database, self.keys)
 
     @property
     def dropped(self) -> int:
@@ -179,6 +223,16 @@ class TraceStore:
     def run(self, trace: RunTrace, /) -> None:
         """Queue where a run stands. What was said of a later moment (`updated_at`) stays."""
         self._writer.put(trace, 2_000 + len(trace.task))
+
+    def offered(self, digest: str) -> list[dict[str, Any]]:
+        """The definitions of tools that an attempt names as `offered`; none where they are not kept.
+
+        Raises:
+            DatabaseError: if the database fails.
+        """
+        key = units.trace_key(digest)
+        found = self.database.read(lambda c: units.definitions(c, key)) if key is not None else None
+        return [] if found is None else cast("list[dict[str, Any]]", json.loads(found))
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until what is queued is written or dropped; False if that takes longer, in seconds."""
@@ -211,13 +265,13 @@ class TraceStore:
             DatabaseError: if the database fails.
             InputError: if the limit is negative.
         """
-        return self._read(_attempts(only, newest_first), read_attempt, limit)
+        return self._read(self._attempts(only, newest_first), read_attempt, limit)
 
     def bare_attempts(
         self, *, limit: int | None = None, newest_first: bool = True, **only: Unpack[AttemptFilter]
     ) -> Iterator[BareAttempt]:
         """As `attempts`, without prompts and answers, which most of the time goes into."""
-        page = replace(_attempts(only, newest_first), columns=BARE)
+        page = replace(self._attempts(only, newest_first), columns=BARE)
         return self._read(page, read_bare_attempt, limit)
 
     def runs(
@@ -234,7 +288,7 @@ class TraceStore:
         """Runs in order of their start; as `attempts`."""
         page = units.matching_runs(
             run_id=run_id,
-            thread_id=thread_id,
+            threads=None if thread_id is None else self.keys.names(thread_id),
             outcome=outcome,
             since=since,
             until=until,
@@ -288,7 +342,8 @@ class TraceStore:
         if source not in FEEDBACK_SOURCES:
             raise InputError(f"source is {source!r}; give one of {', '.join(FEEDBACK_SOURCES)}")
         self.flush(_WAIT)
-        found = self.database.read(lambda c: units.find(c, id, thread_id))
+        threads = None if thread_id is None else self.keys.names(thread_id)
+        found = self.database.read(lambda c: units.find(c, id, threads))
         if not found:
             raise InputError(f"no attempt and no run has the id {id!r}; see `stellwerk traces list`")
         if len(found) > 1:
@@ -319,6 +374,10 @@ class TraceStore:
         from stellwerk.persistence import trace_export
 
         return trace_export.export_chat_jsonl(self, path, **only)
+
+    async def aoffered(self, digest: str) -> list[dict[str, Any]]:
+        """As `offered`."""
+        return await asyncio.to_thread(self.offered, digest)
 
     async def asetup(self) -> None:
         """As `setup`."""
@@ -423,6 +482,20 @@ class TraceStore:
         """As `export_chat_jsonl`."""
         return await asyncio.to_thread(lambda: self.export_chat_jsonl(path, **only))
 
+    def _attempts(self, only: AttemptFilter, newest_first: bool) -> Page:
+        thread_id = only.get("thread_id")
+        return units.matching_attempts(
+            run_id=only.get("run_id"),
+            threads=None if thread_id is None else self.keys.names(thread_id),
+            worker=only.get("worker"),
+            tier=only.get("tier"),
+            accepted=only.get("accepted"),
+            reason=only.get("reason"),
+            since=only.get("since"),
+            until=only.get("until"),
+            newest_first=newest_first,
+        )
+
     def _read(self, page: Page, read: Callable[[Row], T], limit: int | None) -> Iterator[T]:
         if limit is not None and (type(limit) is not int or limit < 0):
             raise InputError(f"limit is {limit!r}; give a whole number from 0, or None for all")
@@ -442,32 +515,33 @@ class TraceStore:
             limit = None if limit is None else limit - size
 
     def _write(self, batch: list[AttemptTrace | RunTrace]) -> int:
-        told: list[dict[str, Any]] = []
-        began: dict[bytes, dict[str, Any]] = {}
+        told: list[ToldRow] = []
+        began: dict[bytes, ToldRow] = {}
         left_out = 0
         for trace in batch:
             try:
                 if isinstance(trace, AttemptTrace):
-                    told.append(self._codec.attempt(trace))
+                    told.append(self.codec.attempt(trace))
                 else:
-                    row = self._codec.run(trace)
-                    said = began.get(row["run"])
-                    if said is None or row["updated_at"] >= said["updated_at"]:
-                        began[row["run"]] = row
+                    run = self.codec.run(trace)
+                    said = began.get(run.row["run"])
+                    if said is None or run.row["updated_at"] >= said.row["updated_at"]:
+                        began[run.row["run"]] = run
             except Exception:  # one that cannot be stored must not take the others along
                 left_out += 1
         if told or began:
             left_out += self._save(told, list(began.values()))
         return left_out
 
-    def _save(self, told: list[dict[str, Any]], began: list[dict[str, Any]]) -> int:
+    def _save(self, told: list[ToldRow], began: list[ToldRow]) -> int:
         try:
-            self.database.write(lambda c: units.save(c, told, began))
+            denied = self.database.write(lambda c: units.save(c, told, began, unknown=self.keeps_unknown))
         except Exception as error:  # of the driver's own as well, as SQLite's OverflowError for 2**63
             if len(told) + len(began) == 1 or passes(error.__cause__ or error):
                 raise
             refused = error
         else:
+            self._denied += denied
             return 0
         # The database refuses a value of one of them, or it does not answer at all, which this raises.
         self.database.read(lambda c: c.execute(select(1)))
@@ -484,20 +558,6 @@ class TraceStore:
         if left_out == len(one_by_one):  # the file is read-only, or the disk full: no fault of the traces
             raise refused
         return left_out
-
-
-def _attempts(only: AttemptFilter, newest_first: bool) -> Page:
-    return units.matching_attempts(
-        run_id=only.get("run_id"),
-        thread_id=only.get("thread_id"),
-        worker=only.get("worker"),
-        tier=only.get("tier"),
-        accepted=only.get("accepted"),
-        reason=only.get("reason"),
-        since=only.get("since"),
-        until=only.get("until"),
-        newest_first=newest_first,
-    )
 
 
 async def _in_threads(rows: Iterator[T]) -> AsyncIterator[T]:

@@ -18,7 +18,17 @@ from sqlalchemy.exc import DBAPIError
 
 from stellwerk.persistence.database import Database
 from stellwerk.persistence.migrate import HEAD, VERSION_TABLE, version
-from stellwerk.persistence.schema import capabilities, checkpoints, effects, items, routers, runs, traces
+from stellwerk.persistence.schema import (
+    capabilities,
+    checkpoints,
+    conversion,
+    effects,
+    items,
+    origins,
+    routers,
+    runs,
+    traces,
+)
 
 SERVERS = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/test",
@@ -42,7 +52,7 @@ BACKENDS = ("sqlite", "memory", *SERVERS)
 # Each of these modules declares some tables on the metadata that they share.
 TABLES = {
     name
-    for module in (capabilities, checkpoints, effects, items, routers, runs, traces)
+    for module in (capabilities, checkpoints, conversion, effects, items, origins, routers, runs, traces)
     for name in module.metadata.tables
 } | {VERSION_TABLE}
 

@@ -14,7 +14,17 @@ from sqlalchemy.exc import InvalidRequestError
 from stellwerk.errors import ConfigurationError, DatabaseError
 from stellwerk.persistence.migrate import HEAD, upgrade, version
 from stellwerk.persistence.saver import SQLAlchemySaver
-from stellwerk.persistence.schema import capabilities, checkpoints, effects, items, routers, runs, traces
+from stellwerk.persistence.schema import (
+    capabilities,
+    checkpoints,
+    conversion,
+    effects,
+    items,
+    origins,
+    routers,
+    runs,
+    traces,
+)
 from stellwerk.persistence.schema.columns import metadata
 from tests.persistence.conftest import BACKENDS, SERVERS, database
 from tests.persistence.processes import process
@@ -67,8 +77,10 @@ def declared() -> list[Table]:
     for module in (
         capabilities,
         checkpoints,
+        conversion,
         effects,
         items,
+        origins,
         routers,
         runs,
         traces,
@@ -93,7 +105,7 @@ def check_tables(connection: Connection) -> None:
         }, table.name
 
 
-_COLUMNS = 4  # that migrations add to tables of earlier ones
+_COLUMNS = 7  # that migrations add to tables of earlier ones
 
 
 class CutOffError(Exception):
@@ -126,7 +138,7 @@ def test_migrations_cut_off_after_any_statement_go_on_from_there(tmp_path: Path)
     with database("mariadb", tmp_path) as url:
         # What there is stays there, so each attempt comes as far as one more statement.
         attempts = 0
-        while attempts < 100 and cut_off(url, 1):
+        while attempts < 200 and cut_off(url, 1):
             attempts += 1
         with SQLAlchemySaver.from_url(url) as saver:
             saver.database.read(check_tables)

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 
 from stellwerk.errors import ConfigurationError, InputError
 from stellwerk.outcome import Verdict, answer_digest
+from stellwerk.persistence.schema.columns import digest
 from stellwerk.persistence.traces import TraceStore
 from tests.persistence.traces import CONTEXT, NOON, attempt, run
 
@@ -64,6 +65,8 @@ def test_an_attempt_comes_back_whole(store: TraceStore) -> None:
         "logprobs": None,
         "context": CONTEXT,
         "episode": told.episode,
+        "origin": digest("thread").hex(),
+        "offered": None,
         "created_at": NOON + timedelta(seconds=1),
     }
 

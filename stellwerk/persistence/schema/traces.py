@@ -67,12 +67,15 @@ attempts = Table(
     Column("context", UTF8()),
     Column("episode", digest_type()),
     Column("value_hash", digest_type()),
+    Column("origin", digest_type()),
+    Column("offered", digest_type()),
     Column("created_at", Moment(), nullable=False),
     PrimaryKeyConstraint("trace"),
     Index("stellwerk_attempts_created", "created_at", "trace"),
     Index("stellwerk_attempts_run", "run_id", "created_at"),
     Index("stellwerk_attempts_thread", "thread", "created_at"),
     Index("stellwerk_attempts_worker", "worker", "created_at"),
+    Index("stellwerk_attempts_origin", "origin"),
     **TABLE_OPTIONS,
 )
 
@@ -95,12 +98,14 @@ runs = Table(
     Column("usd", Double),
     Column("wall_seconds", Double),
     Column("versions", UTF8(), nullable=False),
+    Column("origin", digest_type()),
     Column("started_at", Moment(), nullable=False),
     Column("updated_at", Moment(), nullable=False),
     PrimaryKeyConstraint("run"),
     Index("stellwerk_traced_runs_started", "started_at", "run"),
     Index("stellwerk_traced_runs_run_id", "run_id"),
     Index("stellwerk_traced_runs_thread", "thread", "started_at"),
+    Index("stellwerk_traced_runs_origin", "origin"),
     **TABLE_OPTIONS,
 )
 
