@@ -104,7 +104,8 @@ def serve_openai(answer: Answer) -> Iterator[FakeOpenAI]:
                 self._send(200, "application/json", _completion(body, [choice], "chat.completion", usage()))
 
         def _stream(self, body: Body, said: str | ToolCalls) -> None:
-            message, finish = {"role": "assistant", "content": said}, "stop"
+            message: dict[str, Any] = {"role": "assistant", "content": said}
+            finish = "stop"
             if isinstance(said, ToolCalls):
                 message, finish = said.message(), "tool_calls"
                 message["tool_calls"] = [

@@ -74,7 +74,7 @@ class TestOrchestrator:
     def test_a_batch_is_a_run_for_each_with_its_config(self, place: Site) -> None:
         with remote(place) as graph, place.client("ada") as ada:
             thread = new_thread(ada)
-            configs = [on(thread), {}, {"configurable": {"largest_tier": "small"}}]
+            configs: Any = [on(thread), {}, {"configurable": {"largest_tier": "small"}}]
             found = graph.batch([RUN, ASKING, RUN], configs)
         assert [each.get("answer") for each in found] == [ANSWER, None, ANSWER]
         assert found[1]["__interrupt__"]

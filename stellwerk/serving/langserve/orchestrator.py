@@ -95,9 +95,7 @@ def _task(given: OrchestratorGiven, service: Service) -> Values:
     text = (
         given.task if given.task is not None else task_of(cast("OrchestratorState", {"messages": messages}))
     )
-    body = RunBody.model_construct(
-        task=text, documents=given.documents, plan=cast("Values | None", given.plan), budget=given.budget
-    )
+    body = RunBody.model_construct(task=text, documents=given.documents, plan=given.plan, budget=given.budget)
     made = service.given(body)
     if messages:
         del made["task"]
