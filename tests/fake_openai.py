@@ -95,7 +95,7 @@ def serve_openai(answer: Answer) -> Iterator[FakeOpenAI]:
                 return
             text = value if isinstance(value, str) else json.dumps(value)
             if body.get("stream"):
-                self._stream(body, text)
+                self._stream(body, value if isinstance(value, ToolCalls) else text)
             else:
                 message, finish = {"role": "assistant", "content": text}, "stop"
                 if isinstance(value, ToolCalls):
@@ -103,9 +103,16 @@ def serve_openai(answer: Answer) -> Iterator[FakeOpenAI]:
                 choice = {"index": 0, "message": message, "finish_reason": finish}
                 self._send(200, "application/json", _completion(body, [choice], "chat.completion", usage()))
 
-        def _stream(self, body: Body, text: str) -> None:
-            delta = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-            end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        def _stream(self, body: Body, said: str | ToolCalls) -> None:
+            message: dict[str, Any] = {"role": "assistant", "content": said}
+            finish = "stop"
+            if isinstance(said, ToolCalls):
+                message, finish = said.message(), "tool_calls"
+                message["tool_calls"] = [
+                    {"index": index, **call} for index, call in enumerate(message["tool_calls"])
+                ]
+            delta = {"index": 0, "delta": message, "finish_reason": None}
+            end = {"index": 0, "delta": {}, "finish_reason": finish}
             kind = "chat.completion.chunk"
             pieces = [_completion(body, [choice], kind, None) for choice in (delta, end)]
             pieces.append(_completion(body, [], kind, usage()))

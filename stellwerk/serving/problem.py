@@ -134,6 +134,8 @@ def of(error: BaseException) -> Problem:
     match error:
         case Problem():
             return error
+        case RequestValidationError():
+            return _invalid(error)
         case InputError():
             return Problem(422, "The input cannot be used", str(error))
         case RunCancelledError():
@@ -157,18 +159,15 @@ def of(error: BaseException) -> Problem:
 
 async def problem_response(request: Request, error: Exception) -> Response:
     """For whatever a route raises; a person in front of a page is told in words."""
-    match error:
-        case RequestValidationError():
-            found = _invalid(error)
-        case HTTPException():
-            found = Problem(
-                error.status_code,
-                HTTPStatus(error.status_code).phrase,
-                f"{request.method} {request.url.path}: {error.detail}; see /openapi.json for what there is",
-                headers=error.headers,
-            )
-        case _:
-            found = of(error)
+    if isinstance(error, HTTPException):
+        found = Problem(
+            error.status_code,
+            HTTPStatus(error.status_code).phrase,
+            f"{request.method} {request.url.path}: {error.detail}; see /openapi.json for what there is",
+            headers=error.headers,
+        )
+    else:
+        found = of(error)
     if shows_page(request.method, request.scope["path"], request.headers):
         return PlainTextResponse(f"{found.title}\n\n{found.detail}\n", found.status, headers=found.headers)
     return found.response(request.url.path)

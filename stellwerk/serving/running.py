@@ -112,7 +112,7 @@ async def outcome(request: Request, running: Running[T]) -> T:
     """What a run gives to the client that waits for it; one that goes away stops it.
 
     Raises:
-        Exception: as `Running.result`.
+        Problem: for whatever the run ended with; what nobody foresaw would cost the client its connection.
     """
     gone = asyncio.create_task(client_gone(request.receive))
     try:
@@ -121,7 +121,12 @@ async def outcome(request: Request, running: Running[T]) -> T:
         gone.cancel()
         if not running.task.done():
             await running.stopped(problem.gone())
-    return running.result()
+    try:
+        return running.result()
+    except Problem:
+        raise
+    except Exception as error:
+        raise problem.of(error) from error
 
 
 async def client_gone(receive: Receive) -> None:

@@ -57,3 +57,16 @@ def test_one_that_the_settings_want_approved_is_not_run_without_it(
     with site(tmp_path) as place, place.client() as client:
         assert "name it in a plan" in refused(client.post("/workers/extract/runs", json=JOB), 409)["detail"]
         assert not place.openai.requests
+
+
+def test_what_fails_inside_costs_neither_a_secret_nor_the_connection(
+    place: Site, ada: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("postgresql://stellwerk:hunter2@db/runs")
+
+    monkeypatch.setattr(place.server._app.state.service.probed, "find_out", fail)
+    for _ in range(2):
+        found = ada.post("/workers/extract/runs", json=JOB)
+        refused(found, 500)
+        assert "hunter2" not in found.text

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterable, Coroutine, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from fastapi import Request, Response
+from sse_starlette import EventSourceResponse
 
 from stellwerk.serving import problem
 from stellwerk.serving.event_stream import Events, EventStream
 from stellwerk.serving.langserve.visit import Answering, Visit
 from stellwerk.serving.problem import Problem
 from stellwerk.serving.running import client_gone, outcome
+
+Made = AsyncIterable[Mapping[str, str]]
 
 
 async def at_once(request: Request, visit: Visit, made: Coroutine[Any, Any, Response]) -> Response:
@@ -26,13 +29,13 @@ async def at_once(request: Request, visit: Visit, made: Coroutine[Any, Any, Resp
         raise _found(error, visit) from error
 
 
-async def as_events(request: Request, visit: Visit, made: AsyncIterable[Mapping[str, Any]]) -> Response:
+async def as_events(request: Request, visit: Visit, made: EventSourceResponse) -> Response:
     """The events of a run, as LangServe makes them.
 
     What is wrong before the run has begun is an error of HTTP, and what goes wrong later is an event.
     """
     events = Events()
-    answering = Answering(visit, _fed(made, events))
+    answering = Answering(visit, _fed(cast("Made", made.body_iterator), events))
     begun, gone = asyncio.create_task(visit.begun.wait()), asyncio.create_task(client_gone(request.receive))
     try:
         await asyncio.wait([answering.task, begun, gone], return_when=asyncio.FIRST_COMPLETED)
@@ -51,7 +54,7 @@ async def as_events(request: Request, visit: Visit, made: AsyncIterable[Mapping[
     )
 
 
-async def _fed(made: AsyncIterable[Mapping[str, Any]], events: Events) -> None:
+async def _fed(made: Made, events: Events) -> None:
     async for each in made:
         if each["event"] != "error":  # LangServe's, which says nothing; it raises what went wrong
             events.put(_event(**each))

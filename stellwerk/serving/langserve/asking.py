@@ -63,19 +63,19 @@ class Asking:
         """What each step gives."""
         visit = self._visit(body.configs)
         made = await self._handler.stream(await self._handed_on(), server_config=visit.config)
-        return await as_events(self._request, visit, made.body_iterator)
+        return await as_events(self._request, visit, made)
 
     async def stream_log(self, body: EventsBody[Any]) -> Response:
         """A log of the run, as it grows."""
         visit = self._visit(body.configs)
         made = await self._handler.stream_log(await self._handed_on(), server_config=visit.config)
-        return await as_events(self._request, visit, made.body_iterator)
+        return await as_events(self._request, visit, made)
 
     async def stream_events(self, body: EventsBody[Any]) -> Response:
         """Each event of the run."""
         visit = self._visit(body.configs)
         made = await self._handler.astream_events(await self._handed_on(), server_config=visit.config)
-        return await as_events(self._request, visit, made.body_iterator)
+        return await as_events(self._request, visit, made)
 
     async def input_schema(self) -> Response:
         """Of what the graph takes."""

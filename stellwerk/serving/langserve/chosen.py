@@ -7,17 +7,20 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from langserve.lzstring import LZString
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from stellwerk.errors import InputError
 from stellwerk.run_options import RunOptions
 from stellwerk.serving.bodies import check_text
+from stellwerk.serving.langserve.forms import drop_default
 
 THREAD = "thread_id"
+_LZ: Any = LZString  # which has no types
 LONGEST_HASH = 2_048
 """Characters. LangServe's hash is compressed, and one of 64 KiB can be of a text of a gigabyte."""
 
@@ -83,7 +86,7 @@ def config_of(hashed: str) -> dict[str, Any]:
     try:
         if len(hashed) > LONGEST_HASH:
             raise ValueError("it is too long")
-        found = json.loads(LZString.decompressFromEncodedURIComponent(hashed))
+        found = json.loads(_LZ.decompressFromEncodedURIComponent(hashed))
         if not isinstance(found, dict):
             raise ValueError("it is no object")
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, UnboundLocalError):
@@ -112,15 +115,16 @@ def specs(tiers: Sequence[str]) -> list[ConfigurableFieldSpec]:
     return [thread, *(_spec(name, schema, tiers) for name, schema in fields.items())]
 
 
+_LEFT_OUT = operator.getitem(cast("Any", SkipJsonSchema), None)  # no choice that a form would show
 _TYPES: Mapping[str, Any] = {"string": str, "number": float, "integer": int, "boolean": bool}
 
 
 def _spec(name: str, schema: Mapping[str, Any], tiers: Sequence[str]) -> ConfigurableFieldSpec:
-    # The playground sends a default as if it were chosen, so there is none.
-    kind = operator.getitem(Literal, tuple(tiers)) if name.endswith("_tier") else _TYPES[schema["type"]]
+    values = tiers if name.endswith("_tier") else schema.get("enum")
+    kind = operator.getitem(Literal, tuple(values)) if values else _TYPES[schema["type"]]
     return ConfigurableFieldSpec(
         id=name,
-        annotation=kind | SkipJsonSchema[None],
+        annotation=Annotated[kind | _LEFT_OUT, Field(json_schema_extra=drop_default)],
         name=schema["title"],
         description=schema["description"],
     )

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from langchain_core.messages import AnyMessage, convert_to_messages
-from langgraph.graph.message import add_messages
+from langchain_core.messages import BaseMessage, convert_to_messages
 from langserve.schema import CustomUserType
-from pydantic import ConfigDict, Field, JsonValue, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import ConfigDict, Field, model_validator
 
 from stellwerk.errors import InputError
 from stellwerk.graphs.questions import Asked
 from stellwerk.serving.bodies import Body, BudgetBody, DocumentBody, TextPart
+from stellwerk.serving.langserve.forms import without_null
 
 Documents = Annotated[
     list[DocumentBody], Field(title="Documents", description="The texts that it is about, pasted here.")
@@ -23,13 +22,20 @@ Documents = Annotated[
 class FormBody(Body, CustomUserType):
     """What a form may send: in the place of a field that is left out, an empty value."""
 
+    @classmethod
+    def model_json_schema(cls, *options: Any, **named: Any) -> dict[str, Any]:
+        """As a form needs it; /openapi.json has the whole truth."""
+        schema: dict[str, Any] = without_null(super().model_json_schema(*options, **named))
+        return schema
+
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         fields = cls.model_fields
-        return {name: value for name, value in given.items() if not (name in fields and _is_empty(value))}
+        said = {name: value for name, value in given.items() if not (name in fields and _is_empty(value))}
+        return said or given  # an empty answer, alone, goes on with what was broken off
 
 
 class MessageBody(Body):
@@ -39,7 +45,7 @@ class MessageBody(Body):
 
     type: Literal["human", "ai", "system"]
     content: str | list[TextPart]
-    id: Annotated[str, Field(max_length=128)] | SkipJsonSchema[None] = None
+    id: Annotated[str, Field(max_length=128)] | None = None
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -60,23 +66,28 @@ class OrchestratorGiven(FormBody):
                 "each.",
             ),
         ]
-        | SkipJsonSchema[None]
+        | None
     ) = None
     documents: Documents = Field(default_factory=list)
     plan: (
         Annotated[
-            dict[str, JsonValue],
+            dict[str, Any],
             Field(title="Plan", description="A ready plan, {'subtasks': [...]}, which spares the planner."),
         ]
-        | SkipJsonSchema[None]
+        | None
     ) = None
-    budget: BudgetBody | SkipJsonSchema[None] = None
+    budget: (
+        Annotated[
+            BudgetBody, Field(title="Budget", description="Limits of this run, within those of the settings.")
+        ]
+        | None
+    ) = None
     messages: Annotated[
         list[MessageBody],
         Field(title="Messages", description="A conversation in the place of a task."),
     ] = Field(default_factory=list)
     resume: Annotated[
-        JsonValue,
+        Any,
         Field(
             title="Resume",
             description="Goes on with a thread that stopped: the answer to its question, or answers by the "
@@ -84,13 +95,15 @@ class OrchestratorGiven(FormBody):
         ),
     ] = None
 
-    @model_validator(mode="before")
     @classmethod
-    def _resumes(cls, given: Any) -> Any:
-        # An empty answer beside a task is a form's; alone, it goes on with what was broken off.
-        if isinstance(given, Mapping) and given.keys() == {"resume"} and _is_empty(given["resume"]):
-            return {"resume": {}}
-        return given
+    def model_json_schema(cls, *options: Any, **named: Any) -> dict[str, Any]:
+        """As that of `FormBody`."""
+        schema = super().model_json_schema(*options, **named)
+        schema["properties"]["resume"] |= {
+            "type": "object",
+            "additionalProperties": True,
+        }  # or it has no field
+        return schema
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
@@ -107,10 +120,9 @@ class OrchestratorGiven(FormBody):
         return "resume" in self.model_fields_set
 
     @property
-    def conversation(self) -> list[AnyMessage]:
+    def conversation(self) -> list[BaseMessage]:
         """The messages as graphs take them."""
-        made = add_messages([], convert_to_messages([message.plain for message in self.messages]))  # type: ignore[arg-type]  # invariance of list
-        return made if isinstance(made, list) else [made]
+        return convert_to_messages([message.plain for message in self.messages])
 
 
 class WorkerGiven(FormBody):
@@ -121,14 +133,14 @@ class WorkerGiven(FormBody):
     ]
     documents: Documents = Field(default_factory=list)
     inputs: Annotated[
-        dict[str, JsonValue],
+        dict[str, Any],
         Field(title="Inputs", description="Results to work on, by their names, beside the documents."),
     ] = Field(default_factory=dict)
     tier: (
         Annotated[
             str, Field(title="Tier", description="The model that does it; the smallest if none is chosen.")
         ]
-        | SkipJsonSchema[None]
+        | None
     ) = None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.schema import StreamEvent
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from langchain_core.tracers import RunLogPatch
 from langchain_core.tracers.log_stream import LogStreamCallbackHandler, _astream_log_implementation
@@ -115,8 +116,23 @@ class ServedGraph(Runnable[Any, Values]):
         """As that of LangChain, which warns of it at each call; LangServe's protocol has it all the same."""
         log = LogStreamCallbackHandler(auto_close=False, **names, _schema_format="original")
         patches = _astream_log_implementation(self, input, config, stream=log)
-        async for patch in cast("AsyncIterator[RunLogPatch]", patches):
+        async for patch in patches:
             yield patch
+
+    async def astream_events(  # type: ignore[override]  # LangServe gives the version alone
+        self, input: Any, config: RunnableConfig | None = None, **options: Any
+    ) -> AsyncIterator[StreamEvent]:
+        """As that of LangChain. The graph's last event comes last, and has what came of the run."""
+        root, last = str((config or {}).get("run_id")), None
+        async for event in super().astream_events(input, config, **options):
+            if last is not None:  # told once the graph has ended: the output
+                last["data"]["output"] = event["data"].get("chunk")
+            elif event["run_id"] == root and event["event"] == "on_chain_end":
+                last = event
+            else:
+                yield event
+        if last is not None:
+            yield last
 
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **_: Any

@@ -12,6 +12,8 @@ from langgraph.types import Command
 
 from stellwerk.errors import InputError
 from stellwerk.graphs.session import Graph, Session
+from stellwerk.nodes.chosen import allowed
+from stellwerk.nodes.state import OrchestratorState
 from stellwerk.nodes.supervisor import task_of
 from stellwerk.run_options import RunOptions
 from stellwerk.serving.answers import check_waits
@@ -41,6 +43,7 @@ class ServedOrchestrator(ServedGraph):
             raise InputError(
                 "resume: it is not said of which thread; give its id as config.configurable.thread_id"
             )
+        allowed(service.probed.ladder, chosen.options)  # which the graph finds out later
         task = None if given.resumes else _task(given, service)
         at = None if chosen.thread is None else await service.threads.inner(visit.owner, chosen.thread)
 
@@ -89,10 +92,10 @@ def _task(given: OrchestratorGiven, service: Service) -> Values:
         InputError: naming what cannot be used.
     """
     messages = given.conversation
-    text = given.task if given.task is not None else task_of({"messages": messages})
-    body = RunBody.model_construct(
-        task=text, documents=given.documents, plan=cast("Values | None", given.plan), budget=given.budget
+    text = (
+        given.task if given.task is not None else task_of(cast("OrchestratorState", {"messages": messages}))
     )
+    body = RunBody.model_construct(task=text, documents=given.documents, plan=given.plan, budget=given.budget)
     made = service.given(body)
     if messages:
         del made["task"]
