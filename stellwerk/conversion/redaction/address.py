@@ -50,7 +50,7 @@ _BOX = (
 )
 _FLAT = (
     r"(?:Flat|Apartment|Apt\.?|Studio|Unit|Suite|Room|Floor|flat|apartment|studio|unit)"
-    r"[ ]#?\d{0,5}[A-Za-z]{0,2}\b"
+    r"[ ]#?(?:\d{1,5}[A-Za-z]{0,2}|[A-Z])\b"
 )
 _START = re.compile(
     rf"(?<![\w.,$€£%#\-/])(?:{_BOX}|{_FLAT}|\d{{1,6}}[A-Za-z]?(?:[\-/]\d{{1,4}})?,?[ ](?=(?:\d{{1,3}}(?:st|nd"

@@ -53,9 +53,10 @@ wild = st.lists(
 
 
 def json_of(text: st.SearchStrategy[str], *, numbers: bool = True) -> st.SearchStrategy[Any]:
-    plain = st.none() | st.booleans() | text
+    sorts: list[st.SearchStrategy[Any]] = [st.none(), st.booleans(), text]
     if numbers:
-        plain |= st.integers(-(10**6), 10**6) | st.floats(allow_nan=False, allow_infinity=False)
+        sorts += [st.integers(-(10**6), 10**6), st.floats(allow_nan=False, allow_infinity=False)]
+    plain = st.one_of(sorts)
     keys = st.sampled_from(("to", "note", "a b", "n", "list"))
     return st.recursive(
         plain,
