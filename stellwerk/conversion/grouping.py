@@ -30,7 +30,7 @@ def kinds_of(places: Floats, labels: Sequence[str] | None, seed: int) -> Numbers
     """Kinds of prompts, finer than jobs: one for each label, or groups of what is near.
 
     Args:
-        places: of the examples in a space where near means that what was asked and done is alike; of length 1.
+        places: of the examples in a space where near means alike in what was asked and done.
         labels: one each where answers are labels, '' for rare ones.
         seed: of what is drawn.
     """
