@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from stellwerk.cli import config, db, models, prices, router, runs, server, tiers, traces
+from stellwerk.cli import config, convert, db, models, prices, router, runs, server, tiers, traces
 from stellwerk.cli.report import report
 from stellwerk.cli.run import resume, run
 from stellwerk.settings import config_file
@@ -28,6 +28,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")
 app.add_typer(traces.app, name="traces")
 app.add_typer(router.app, name="router")
+app.add_typer(convert.app, name="convert")
 app.add_typer(tiers.app, name="tiers")
 app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")

@@ -186,10 +186,11 @@ def _problems(settings: Settings, imports: bool) -> Iterator[str]:
             tier.api_key()
         except ConfigurationError as error:
             found.append(str(error))
-    try:
-        parse_url(settings.place)
-    except StellwerkError as error:
-        found.append(str(error))
+    for check in (lambda: parse_url(settings.place), settings.conversion.origin_keys):
+        try:
+            check()
+        except StellwerkError as error:
+            found.append(str(error))
     yield from found
     if found:
         return

@@ -14,7 +14,15 @@ from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
-from stellwerk.cli.database import AsJson, Database, errors, existing_database, made_database, plain
+from stellwerk.cli.database import (
+    AsJson,
+    Database,
+    errors,
+    existing_database,
+    made_database,
+    plain,
+    settings_of,
+)
 from stellwerk.errors import InputError, StellwerkError
 
 if TYPE_CHECKING:  # SQLAlchemy and LangGraph take a second to import; `--help` does without
@@ -98,13 +106,17 @@ def prune(
 
     A thread counts by its newest checkpoint.
 
+    Traces that are past a date of their own, or of threads that are denied, go as well.
+
     A thread that a run holds at that moment is left as it is.
     """
     with errors():
+        from stellwerk.persistence.consents import Consents
+        from stellwerk.persistence.origins import OriginKeys
         from stellwerk.persistence.retention import find_prunable
         from stellwerk.persistence.saver import SQLAlchemySaver
 
-        age = _age(older_than)
+        age, settings = _age(older_than), settings_of(database).conversion
         with SQLAlchemySaver.from_url(existing_database(database)) as saver:
             found = find_prunable(
                 saver,
@@ -113,6 +125,7 @@ def prune(
                 keep_traces=keep_traces,
                 keep_runs=keep_runs,
             )
+            consents, days = Consents(lambda: saver.database, OriginKeys()), settings.retention_days
             outcome: dict[str, Any] = {
                 "threads": len(found.threads),
                 "checkpoints": sum(thread.checkpoints for thread in found.threads),
@@ -122,14 +135,18 @@ def prune(
                 "runs": found.runs,
                 "traces": found.traces,
                 "effects": found.effects,
+                "overdue": 0 if keep_traces else consents.overdue(days),
                 "dry_run": dry_run,
             }
             typer.echo(_described(outcome, keep_latest), err=True)
             some = found.threads or found.unsaved or found.runs or found.traces or found.effects
+            some = some or outcome["overdue"]
             if not dry_run and some:
                 if not yes and not typer.confirm("Delete that?", err=True):
                     raise typer.Exit(1)
                 outcome |= _prune(saver, found, age, keep_latest)
+                if not keep_traces:
+                    outcome["deleted_overdue"] = sum(consents.retain(days))
     if as_json:
         typer.echo(json.dumps(outcome, indent=2))
     elif "pruned_threads" in outcome:
@@ -138,6 +155,11 @@ def prune(
             f"{outcome['deleted_unsaved']:,} others, {outcome['deleted_runs']:,} runs "
             f"and {outcome['deleted_traces']:,} traces"
             + (f", {outcome['deleted_effects']:,} writes of tools" if outcome["deleted_effects"] else "")
+            + (
+                f", {outcome['deleted_overdue']:,} rows past their date"
+                if outcome.get("deleted_overdue")
+                else ""
+            )
         )
     if outcome.get("failed"):
         raise typer.Exit(1)
@@ -215,6 +237,7 @@ def _described(outcome: dict[str, Any], keep_latest: bool) -> str:
     held = f"; left, as runs hold them: {len(outcome['held']):,} threads" if outcome["held"] else ""
     unsaved = f"; writes of {outcome['unsaved']:,} threads without a checkpoint" if outcome["unsaved"] else ""
     effects = f"; {outcome['effects']:,} writes of tools" if outcome["effects"] else ""
+    effects += f"; {outcome['overdue']:,} rows past their date" if outcome["overdue"] else ""
     return (
         f"to delete: {shown}{unsaved}; {outcome['runs']:,} runs; {outcome['traces']:,} traces{effects}{held}"
     )

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stellwerk.cli.database import AsJson, Database, errors, existing_database, plain
+from stellwerk.cli.database import AsJson, Database, errors, existing_database, plain, settings_of
 from stellwerk.cli.judge import judge
 from stellwerk.cli.times import Since, Until
 from stellwerk.errors import InputError
@@ -66,12 +66,9 @@ def list_attempts(
     database: Database = None,
 ) -> None:
     """Show attempts, newest first."""
-    with errors():
-        from stellwerk.persistence.traces import TraceStore
-
-        with TraceStore.from_url(existing_database(database)) as store:
-            only = _filter(store, run, thread, worker, tier, accepted, since, until)
-            found = list(store.attempts(limit=limit, **only))
+    with errors(), _opened(database) as store:
+        only = _filter(store, run, thread, worker, tier, accepted, since, until)
+        found = list(store.attempts(limit=limit, **only))
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=lambda moment: moment.isoformat()))
         return
@@ -106,13 +103,12 @@ def export(
     """Write attempts to a Parquet file, or as chats to a JSONL file."""
     with errors():
         from stellwerk.persistence.trace_export import export_chat_jsonl, export_parquet
-        from stellwerk.persistence.traces import TraceStore
 
         chosen = format or {".parquet": Format.PARQUET, ".jsonl": Format.CHAT}.get(path.suffix)
         if chosen is None:
             raise InputError(f"{path}: say --format parquet or --format chat, or name it .parquet or .jsonl")
         write = export_parquet if chosen is Format.PARQUET else export_chat_jsonl
-        with TraceStore.from_url(existing_database(database)) as store:
+        with _opened(database) as store:
             only = _filter(store, run, thread, worker, tier, accepted, since, until)
             done = write(store, path, **only)
     if as_json:
@@ -140,25 +136,22 @@ def feedback(
     database: Database = None,
 ) -> None:
     """Say what you think of an attempt or a run; without an opinion, show what was said."""
-    with errors():
-        from stellwerk.persistence.traces import TraceStore
-
-        with TraceStore.from_url(existing_database(database)) as store:
-            if score is None and not label and not comment:
-                _check_known(store, id, thread)
-            else:
-                store.add_feedback(
-                    id,
-                    score=score,
-                    label=label,
-                    comment=comment,
-                    who=who,
-                    source=(source or Source.PERSON).value,
-                    thread_id=thread,
-                )
-            said: list[dict[str, Any]] = [
-                dict(one) for one in (*store.feedback(trace_id=id), *store.feedback(run_id=id))
-            ]
+    with errors(), _opened(database) as store:
+        if score is None and not label and not comment:
+            _check_known(store, id, thread)
+        else:
+            store.add_feedback(
+                id,
+                score=score,
+                label=label,
+                comment=comment,
+                who=who,
+                source=(source or Source.PERSON).value,
+                thread_id=thread,
+            )
+        said: list[dict[str, Any]] = [
+            dict(one) for one in (*store.feedback(trace_id=id), *store.feedback(run_id=id))
+        ]
     if as_json:
         typer.echo(json.dumps(said, indent=2, default=lambda moment: moment.isoformat()))
         return
@@ -169,6 +162,14 @@ def feedback(
 
 
 app.command()(judge)
+
+
+def _opened(database: str | None) -> TraceStore:
+    """The database, given or from the settings; ids of threads may be stored as hashes of its key."""
+    from stellwerk.persistence.traces import TraceStore
+
+    options = settings_of(database).conversion.of_traces()
+    return TraceStore.from_url(existing_database(database), **options)
 
 
 def _check_known(store: TraceStore, id: str, thread: str | None) -> None:

@@ -78,7 +78,9 @@ def text_of(message: Message) -> str:
     return ""
 
 
-def example_of(attempt: StoredAttempt, *, origin: str = "", succeeded: bool | None = None) -> Example | None:
+def example_of(
+    attempt: StoredAttempt, *, origin: str = "", succeeded: bool | None = None, score: float | None = None
+) -> Example | None:
     """The example in a stored attempt; None where what was said is not kept."""
     if attempt["prompt"] is None:
         return None
@@ -94,6 +96,7 @@ def example_of(attempt: StoredAttempt, *, origin: str = "", succeeded: bool | No
         tier=attempt["tier"],
         accepted=attempt["accepted"],
         succeeded=succeeded,
+        score=score,
         input=attempt["input"],
         output=attempt["output"],
         usd=attempt["usd"],

@@ -44,11 +44,13 @@ async def opened(settings: Settings, url: URL, observers: Sequence[Observer]) ->
     """Open the database of the runs.
 
     Raises:
+        ConfigurationError: if the key of origins cannot be read.
         DatabaseError: if it fails in the middle.
     """
     async with AsyncExitStack() as stack:
         saver = await stack.enter_async_context(AsyncSQLAlchemySaver.from_url(url))
-        traces = await stack.enter_async_context(TraceStore.from_url(url))
+        told = TraceStore.from_url(url, **settings.conversion.of_traces())
+        traces = await stack.enter_async_context(told)
         effects = stack.enter_context(SQLAlchemyEffectJournal.from_url(url))
         store = AsyncSQLAlchemyStore(saver.database)
         kept = kept_in(store, settings, effects)

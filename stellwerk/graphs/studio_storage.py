@@ -43,8 +43,13 @@ async def store() -> AsyncIterator[AsyncSQLAlchemyStore]:
 
 
 def traces() -> TraceStore:
-    """Traces, written by a thread of their own; the database is opened when there is the first one."""
-    return TraceStore(lambda: Database.from_url(_place(), pool_size=4))
+    """Traces, written by a thread of their own; the database is opened when there is the first one.
+
+    Raises:
+        ConfigurationError: if the key of origins cannot be read.
+    """
+    told = Settings.load().conversion.of_traces()
+    return TraceStore(lambda: Database.from_url(_place(), pool_size=4), **told)
 
 
 def _place() -> URL:

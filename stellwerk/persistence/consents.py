@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, Table, and_, select
+from sqlalchemy import Connection, Table, and_, func, select
+from sqlalchemy.sql import ColumnElement
 
 from stellwerk.errors import InputError
 from stellwerk.persistence import consent_units as units
@@ -92,9 +93,7 @@ class Consents:
             InputError: if the days are negative.
             DatabaseError: if the database fails; what was deleted until then stays so.
         """
-        if keep_days is not None and keep_days < 0:
-            raise InputError(f"keep_days is {keep_days}; give days from 0, or None")
-        return self._retain(datetime.now(UTC), keep_days)
+        return self._retain(_checked(keep_days))
 
     async def aset(
         self, thread_id: str, state: ConsentState, *, keep_days: int | None = None, who: str | None = None
@@ -114,30 +113,70 @@ class Consents:
         """As `retain`; how many rows in all."""
         return await asyncio.to_thread(lambda: sum(self.retain(keep_days)))
 
-    def _retain(self, now: datetime, keep_days: int | None) -> Iterator[int]:
-        database, after = self._database(), b""
-        while rules := database.read(lambda c, after=after: units.ruled(c, after, _PAGE)):  # type: ignore[misc]
-            for rule in rules:
-                before, thread = units.overdue(rule, now), bytes(rule.thread)
-                while gone := database.write(lambda c, b=before, t=thread: _delete(c, b, t)):  # type: ignore[misc]
-                    yield gone
+    def overdue(self, keep_days: int | None = None) -> int:
+        """How many rows `retain` would delete.
+
+        Raises:
+            InputError: as `retain`.
+            DatabaseError: if the database fails.
+        """
+        return sum(
+            self._database().read(lambda c, rule=rule: _count(c, *rule))  # type: ignore[misc]
+            for rule in self._rules(datetime.now(UTC), _checked(keep_days))
+        )
+
+    async def aoverdue(self, keep_days: int | None = None) -> int:
+        """As `overdue`."""
+        return await asyncio.to_thread(self.overdue, keep_days)
+
+    def _retain(self, keep_days: int | None) -> Iterator[int]:
+        database = self._database()
+        for rule in self._rules(datetime.now(UTC), keep_days):
+            while gone := database.write(lambda c, rule=rule: _delete(c, *rule)):  # type: ignore[misc]
+                yield gone
+
+    def _rules(self, now: datetime, keep_days: int | None) -> Iterator[tuple[datetime, bytes | None]]:
+        """Before which moment nothing may be kept: of a thread, or of all that have no rule of their own."""
+        after = b""
+        while rules := self._database().read(lambda c, after=after: units.ruled(c, after, _PAGE)):  # type: ignore[misc]
+            yield from ((units.overdue(rule, now), bytes(rule.thread)) for rule in rules)
             after = bytes(rules[-1].thread)
         if keep_days is not None:
-            oldest = now - timedelta(days=keep_days)
-            while gone := database.write(lambda c: _delete(c, oldest, None)):
-                yield gone
+            yield now - timedelta(days=keep_days), None
+
+
+def _checked(keep_days: int | None) -> int | None:
+    if keep_days is not None and keep_days < 0:
+        raise InputError(f"keep_days is {keep_days}; give days from 0, or None")
+    return keep_days
+
+
+_KEPT = ((attempts, "created_at"), (runs, "updated_at"), (examples, "created_at"))
+
+
+def _old(
+    connection: Connection, table: Table, moment: str, before: datetime, thread: bytes | None
+) -> ColumnElement[bool]:
+    its = units.unruled(table) if thread is None else units.of_thread(connection, table, thread)
+    return and_(table.c[moment] < before, its)
+
+
+def _count(connection: Connection, before: datetime, thread: bytes | None) -> int:
+    found = 0
+    for table, moment in _KEPT:
+        query = select(func.count()).select_from(table)
+        found += connection.execute(query.where(_old(connection, table, moment, before, thread))).scalar_one()
+    return found
 
 
 def _delete(connection: Connection, before: datetime, thread: bytes | None) -> int:
     """Delete some of what is older, of one thread, or of all for which no days are set."""
-
-    def old(table: Table, moment: str) -> list[bytes]:
-        its = units.unruled(table) if thread is None else units.of_thread(connection, table, thread)
+    gone = 0
+    for (table, moment), remove in zip(
+        _KEPT, (trace_units.delete_attempts, trace_units.delete_runs), strict=False
+    ):
         key = next(iter(table.primary_key))
-        query = select(key).where(table.c[moment] < before, its).limit(_PAGE)
-        return [bytes(found) for found in connection.execute(query).scalars()]
-
-    gone = trace_units.delete_attempts(connection, old(attempts, "created_at"))
-    gone += trace_units.delete_runs(connection, old(runs, "updated_at"))
-    its = units.unruled(examples) if thread is None else units.of_thread(connection, examples, thread)
-    return gone + units.delete_examples(connection, and_(examples.c.created_at < before, its), _PAGE)
+        query = select(key).where(_old(connection, table, moment, before, thread)).limit(_PAGE)
+        gone += remove(connection, [bytes(found) for found in connection.execute(query).scalars()])
+    old = _old(connection, examples, "created_at", before, thread)
+    return gone + units.delete_examples(connection, old, _PAGE)

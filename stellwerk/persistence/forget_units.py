@@ -6,8 +6,8 @@ is not found again. What leads to the rest, the origins, goes last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -60,6 +60,14 @@ def known(connection: Connection, persons: Sequence[bytes], threads: Sequence[by
     return Known(tuple(bytes(row.origin) for row in rows), frozenset({*found, *threads}), frozenset(shared))
 
 
+def parts(found: Known, names: Sequence[str]) -> Iterator[tuple[Known, Sequence[str]]]:
+    """Somebody's origins and threads in pieces that a statement takes."""
+    size = max(len(found.origins), len(names), 1)
+    for start in range(0, size, PAGE):
+        end = start + PAGE
+        yield replace(found, origins=found.origins[start:end]), names[start:end]
+
+
 def theirs(table: Table, found: Known, names: Sequence[str]) -> ColumnElement[bool]:
     """Rows of attempts, runs or examples: by their origins, or of an older version by the threads' names."""
     its = table.c.origin.in_(found.origins)
@@ -86,20 +94,19 @@ def count(connection: Connection, found: Known, names: Sequence[str]) -> dict[st
     }
 
 
-def adapters_of(connection: Connection, found: Known, names: Sequence[str]) -> list[str]:
+def adapters_of(connection: Connection, found: Known, names: Sequence[str]) -> set[str]:
     """Adapters that were trained on somebody's examples."""
     traces = select(attempts.c.trace).where(theirs(attempts, found, names))
     seen = select(examples.c.dataset).where(or_(theirs(examples, found, ()), examples.c.trace.in_(traces)))
-    query = select(adapters.c.adapter).where(adapters.c.dataset.in_(seen)).order_by(adapters.c.adapter)
-    return [text(bytes(name)) for name in connection.execute(query).scalars()]
+    query = select(adapters.c.adapter).where(adapters.c.dataset.in_(seen))
+    return {text(bytes(name)) for name in connection.execute(query).scalars()}
 
 
-def mark_adapters(connection: Connection, found: Known, names: Sequence[str], now: datetime) -> list[str]:
+def mark_adapters(connection: Connection, found: Known, names: Sequence[str], now: datetime) -> None:
     """Note that adapters are to be trained again; before their examples are gone, which say so."""
-    for name in (marked := adapters_of(connection, found, names)):
+    for name in adapters_of(connection, found, names):
         which = and_(adapters.c.adapter == key("adapter", name), adapters.c.forgot_at.is_(None))
         connection.execute(update(adapters).where(which).values(forgot_at=now))
-    return marked
 
 
 def to_retrain(connection: Connection) -> list[str]:

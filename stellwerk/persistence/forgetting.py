@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from stellwerk.errors import InputError
 from stellwerk.persistence import forget_units as units
@@ -73,8 +74,11 @@ class Forgetting:
         known, done = self._known(person, threads), Forgotten()
         there = self._names(known, threads, done)
         names = self._aliases([*threads, *there])
-        done.add(self._database.read(lambda c: units.count(c, known, names)))
-        done.adapters = self._database.read(lambda c: units.adapters_of(c, known, names))
+        adapters: set[str] = set()
+        for part, some in units.parts(known, names):
+            done.add(self._database.read(lambda c, part=part, some=some: units.count(c, part, some)))  # type: ignore[misc]
+            adapters |= self._database.read(lambda c, part=part, some=some: units.adapters_of(c, part, some))  # type: ignore[misc]
+        done.adapters = sorted(adapters)
         done.counts["threads"] = len(there)
         done.counts["items"] = sum(len(page) for page in self._items(person, threads))
         done.counts["cached"] = self._database.read(units.count_cached)
@@ -124,10 +128,13 @@ class Forgetting:
         database, now = self._database, datetime.now(UTC)
         there = self._names(known, threads, done)
         names = self._aliases([*threads, *there])
-        database.write(lambda c: units.mark_adapters(c, known, names, now))
-        while any((gone := database.write(lambda c: units.delete_page(c, known, names))).values()):
-            done.add(gone)
-            yield
+        for part, some in units.parts(known, names):
+            database.write(lambda c, part=part, some=some: units.mark_adapters(c, part, some, now))  # type: ignore[misc]
+        for part, some in units.parts(known, names):
+            delete = partial(units.delete_page, found=part, names=some)
+            while any((gone := database.write(delete)).values()):
+                done.add(gone)
+                yield
         for name in there:
             if database.write(lambda c, name=name: units.delete_thread(c, name)):  # type: ignore[misc]
                 done.counts["threads"] += 1

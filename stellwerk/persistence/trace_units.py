@@ -132,6 +132,26 @@ def definitions(connection: Connection, digest: bytes) -> str | None:
     return found
 
 
+def outcomes(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, str]:
+    """How runs ended, by their keys."""
+    found: dict[bytes, str] = {}
+    for chunk in consent_units.chunks(keys):
+        query = select(runs.c.run, runs.c.outcome).where(runs.c.run.in_(chunk))
+        found |= {bytes(row.run): row.outcome for row in connection.execute(query)}
+    return found
+
+
+def opinions(connection: Connection, traces: Sequence[bytes], keys: Sequence[bytes]) -> list[Row]:
+    """What was said of attempts, and of runs as a whole, oldest first."""
+    found: list[Row] = []
+    for chunk in consent_units.chunks(traces):
+        found += connection.execute(select(feedback).where(feedback.c.trace.in_(chunk))).all()
+    for chunk in consent_units.chunks(keys):
+        of_run = and_(feedback.c.trace.is_(None), feedback.c.run.in_(chunk))
+        found += connection.execute(select(feedback).where(of_run)).all()
+    return sorted(found, key=lambda row: row.created_at)
+
+
 def find(connection: Connection, wanted: str, threads: Sequence[str] | None) -> list[Found]:
     """Attempts by trace id, or runs by their id."""
     c, found = attempts.c, list[Found]()

@@ -5,6 +5,7 @@ router.py       the router and its goal
 planning.py     when the planner is asked
 errors.py       what workers do about failures
 cache.py        answers that are found again
+conversion.py   what is collected of runs, and for how long
 people.py       what people are asked
 observability.py who is told of runs
 serving.py      who is served over HTTP, and how much
@@ -16,6 +17,7 @@ explain.py      errors that name the key, the value and the remedy
 """
 
 from stellwerk.settings.cache import CacheSettings
+from stellwerk.settings.conversion import ConversionSettings
 from stellwerk.settings.declared import Declared, Origin, config_file
 from stellwerk.settings.errors import ErrorSettings, WorkerErrorSettings
 from stellwerk.settings.observability import ObservabilitySettings
@@ -29,6 +31,7 @@ from stellwerk.settings.tier import ServeSettings, TierSettings
 __all__ = [
     "BudgetSettings",
     "CacheSettings",
+    "ConversionSettings",
     "Declared",
     "ErrorSettings",
     "ObservabilitySettings",

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 NAME = "stellwerk.toml"
 _MOST_BYTES = 1 << 20
-_PATHS = ("database", "database_url_file", "api_key_file", "api_keys_file", "jwt_key_file")
+_PATHS = (
+    "database",
+    "database_url_file",
+    "api_key_file",
+    "api_keys_file",
+    "jwt_key_file",
+    "origin_key_file",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +81,8 @@ def read_file(settings: type[BaseSettings], file: ConfigFile) -> dict[str, Any]:
     _check_database_url(values, where)
     if file.parent:
         _check_powers(values, where)
-    for table in (values, *_tables(values.get("serve")), *values.get("tiers", ())):
+    inner = [*_tables(values.get("serve")), *_tables(values.get("conversion"))]
+    for table in (values, *inner, *values.get("tiers", ())):
         for key in _PATHS:
             if isinstance(text := table.get(key), str):
                 table[key] = str(where.parent / Path(text).expanduser())
@@ -164,6 +172,8 @@ def _check_database_url(values: dict[str, Any], where: Path) -> None:
 
 def _check_powers(values: dict[str, Any], where: Path) -> None:
     found = [key for key in ("workers", "database_url_file", "serve") if _is_power(key, values.get(key))]
+    for table in _tables(values.get("conversion")):
+        found += [f"conversion.{key}" for key in ("origin_key_env", "origin_key_file") if key in table]
     for tier in values.get("tiers", ()):
         found += [
             f"tiers.{tier.get('name')}.{key}"

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from stellwerk.errors import ConfigurationError
 from stellwerk.settings.cache import CacheSettings
+from stellwerk.settings.conversion import ConversionSettings
 from stellwerk.settings.declared import Declared, declare
 from stellwerk.settings.errors import ErrorSettings
 from stellwerk.settings.explain import explain, near
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
         errors: what workers do about failures.
         people: when a run waits for a person.
         cache: whether accepted answers are kept and found again.
+        conversion: what is collected of runs, and for how long.
         budget: limits of each subtask.
         run_budget: limits of each run.
         observability: who is told of runs while they go on.
@@ -96,6 +98,7 @@ class Settings(BaseSettings):
     errors: ErrorSettings = ErrorSettings()
     people: PeopleSettings = PeopleSettings()
     cache: CacheSettings = CacheSettings()
+    conversion: ConversionSettings = ConversionSettings()
     budget: BudgetSettings = BudgetSettings()
     run_budget: RunBudgetSettings = RunBudgetSettings()
     observability: ObservabilitySettings = ObservabilitySettings()

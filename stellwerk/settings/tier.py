@@ -24,7 +24,7 @@ from stellwerk.prices import ListedPrice, listed_price, price_named, price_names
 from stellwerk.settings.explain import near
 
 # Upper case only: what is pasted here by mistake is mostly a key, and keys are in mixed case.
-_VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
+VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 
 Url = Annotated[str, Field(pattern=r"^https?://[^/@?#\s]+(/[^@?#\s]*)?$")]
@@ -140,7 +140,7 @@ class TierSettings(BaseModel):
     metrics: bool | None = None
     adapter: str | None = Field(None, min_length=1)
     priority: int | None = None
-    api_key_env: str | None = Field(None, pattern=_VARIABLE)
+    api_key_env: str | None = Field(None, pattern=VARIABLE)
     api_key_file: ExpandedPath | None = None
     serve: ServeSettings = ServeSettings()
 

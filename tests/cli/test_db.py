@@ -129,6 +129,7 @@ def test_a_dry_run_deletes_nothing(filled: str) -> None:
         "runs": 0,
         "traces": 2,
         "effects": 0,
+        "overdue": 0,
         "dry_run": True,
     }
     assert outcome["bytes"] > 1500

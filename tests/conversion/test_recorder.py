@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from typing_extensions import TypedDict
 pytest.importorskip("langchain.agents", reason="langchain is not installed; it comes with stellwerk[agents]")
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import ToolRetryMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 
 from stellwerk import LadderChatModel, Price, TierRouterMiddleware, TraceStore, create_orchestrator
@@ -397,3 +399,38 @@ def test_nothing_is_kept_of_runs_that_have_ended() -> None:
     assert not recorder._asked
     assert not recorder._running._parts
     assert not recorder._running._roots
+
+
+def test_a_tool_that_is_called_again_after_it_failed_has_what_it_gave_last(sink: Sink, sync: bool) -> None:
+    tries: list[str] = []
+
+    @tool
+    def fetch(at: str) -> str:
+        """Fetch something."""
+        tries.append(at)
+        if len(tries) == 1:
+            raise ConnectionError("not yet")
+        return f"fetched {at}"
+
+    again = ToolRetryMiddleware(max_retries=1, initial_delay=0.0, jitter=False)
+    chat = model(in_turn(wants(("fetch", {"at": "it"})), "done"))
+    agent = create_agent(chat, [fetch], middleware=[again])
+    run(agent, ASKED, {"callbacks": [TraceRecorder(sink)]}, sync=sync)
+    assert [(use["output"], use["failed"]) for use in uses(sink.calls[0])] == [("fetched it", False)]
+    assert len(sink.calls) == len(tries) == 2
+
+
+def test_many_threads_share_one_recorder(tmp_path: Path) -> None:
+    with TraceStore.from_url(tmp_path / "traces.sqlite") as traces:
+        recorder = TraceRecorder(traces)
+        agent: Any = create_agent(
+            model(lambda messages: wants(("look", {"at": "x"})) if len(messages) < 2 else "done"), [look]
+        )
+        config: RunnableConfig = {"callbacks": [recorder]}
+        with ThreadPoolExecutor(8) as threads:
+            for _ in threads.map(lambda _: agent.invoke(ASKED, config), range(40)):
+                pass
+        found = list(traces.attempts())
+        assert (len(found), dict(recorder.counts), traces.dropped) == (80, {"recorded": 80}, 0)
+        assert {each["outcome"] for each in traces.runs()} == {"ok"}
+        assert all(use["output"] == "seen x" for each in found for use in each["tools"])

@@ -47,8 +47,19 @@ def test_lines_are_read_one_by_one(tmp_path: Path) -> None:
     assert read(tmp_path, "") == read(tmp_path, "\n\n") == []
 
 
-def test_one_object_over_many_lines_is_one_row(tmp_path: Path) -> None:
+def test_objects_over_many_lines_are_a_row_each(tmp_path: Path) -> None:
     assert read(tmp_path, json.dumps(ROWS[1], indent=2)) == [(1, ROWS[1])]
+    several = "\n".join(json.dumps(row, indent=2) for row in ROWS)
+    assert [value for _, value in read(tmp_path, several)] == ROWS
+
+
+def test_a_first_line_that_is_long_is_a_line(tmp_path: Path) -> None:
+    long = {"text": "{[," * 40_000}
+    assert [value for _, value in read(tmp_path, f"{json.dumps(long)}\n{{broken\n{json.dumps(ROWS[0])}")] == [
+        long,
+        "it is not JSON: Expecting property name enclosed in double quotes",
+        ROWS[0],
+    ]
 
 
 def test_a_line_that_is_wrong_is_told_and_the_others_are_read(tmp_path: Path) -> None:
@@ -88,6 +99,7 @@ def test_a_line_that_is_wrong_is_told_and_the_others_are_read(tmp_path: Path) ->
         ('[{"id": 1}, ' + "[" * 50_000, "nested too deep"),
         ('{\n"data": [{"id": 1}], 5}', "no key is there"),
         ('{\n"data": [{"id": 1}], "next"', "no value follows the key 'next'"),
+        ('[{"id": 1}] oops', "neither an object nor a list"),
     ],
 )
 def test_a_list_that_breaks_off_gives_what_it_has(tmp_path: Path, content: str, problem: str) -> None:

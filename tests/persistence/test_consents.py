@@ -151,6 +151,7 @@ def test_what_is_past_its_date_is_deleted(opened: Opened) -> None:
             for found in store.attempts()
         ],
     )
+    assert (store.consents.overdue(), store.consents.overdue(30)) == (6, 9)
     assert sum(store.consents.retain()) == 6
     left = {thread: list(store.attempts(thread_id=thread)) for thread in ages}
     assert [thread for thread, found in left.items() if found] == ["long", "none", "young"]
@@ -221,7 +222,7 @@ async def test_consents_have_async_methods(opened: Opened) -> None:
     assert found is not None
     assert (found.state, found.keep_days) == ("granted", 0)
     assert await store.consents.acount() == {"granted": 1}
-    assert await store.consents.aretain(1) == 0
+    assert await store.consents.aoverdue(1) == await store.consents.aretain(1) == 0
 
 
 def test_what_is_no_consent_or_no_key_is_refused(opened: Opened) -> None:

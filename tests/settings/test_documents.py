@@ -7,6 +7,7 @@ import pytest
 
 from stellwerk.settings import (
     CacheSettings,
+    ConversionSettings,
     ErrorSettings,
     ObservabilitySettings,
     PeopleSettings,
@@ -53,6 +54,12 @@ def test_every_key_of_observability_is_documented() -> None:
     text = (ROOT / "docs" / "settings.md").read_text()
     section = text.split("## Observability", 1)[1].split("\n## ", 1)[0]
     assert _keys(section) == set(ObservabilitySettings.model_fields)
+
+
+def test_every_key_of_the_conversion_is_documented() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    section = text.split("## Conversion", 1)[1].split("\n## ", 1)[0]
+    assert _keys(section) == set(ConversionSettings.model_fields)
 
 
 def test_every_key_of_failures_and_of_what_is_used_again_is_documented() -> None:

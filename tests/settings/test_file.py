@@ -429,6 +429,8 @@ class TestWhereTheFileIs:
             (POWERLESS + "api_key_file = '/etc/hostname'", "tiers.small.api_key_file"),
             (POWERLESS + "serve = {executable = '/tmp/x'}", "tiers.small.serve"),
             ("[serve]\napi_keys_file = 'api_keys'", "serve"),
+            ("[conversion]\norigin_key_file = '/etc/hostname'", "conversion.origin_key_file"),
+            ("[conversion]\norigin_key_env = 'AWS_SECRET_ACCESS_KEY'", "conversion.origin_key_env"),
         ],
     )
     def test_a_parent_may_not_say_what_runs_or_where_secrets_go(

@@ -97,7 +97,9 @@ def _observation(told: Mapping[str, Any], trace: Mapping[str, Any], options: Imp
         or options.call_site
         or text(first(told, "promptName", "name"))
         or "model",
-        model=text(first(told, "model", "providedModelName") or metadata.get("ls_model_name")) or "unknown",
+        model=text(first(told, "model", "providedModelName") or metadata.get("ls_model_name"))
+        or options.model
+        or "unknown",
         prompt=messages_of(first(told, "input") or []),
         offered=definitions(asked),
         form=form_of(asked)[0],

@@ -83,7 +83,9 @@ def _call(row: Mapping[str, Any], metadata: Mapping[str, Any], options: ImportOp
     call = ForeignCall(
         trace_id=name,
         call_site=_site(row, metadata, options),
-        model=text(metadata.get("ls_model_name") or first(asked, "model", "model_name")) or "unknown",
+        model=text(metadata.get("ls_model_name") or first(asked, "model", "model_name"))
+        or options.model
+        or "unknown",
         prompt=messages_of(inputs),
         offered=definitions(asked) or definitions(inputs),
         form=form_of(mapping(extra.get("options")), asked, inputs)[0],

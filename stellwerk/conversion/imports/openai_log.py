@@ -57,7 +57,7 @@ def parse(row: Mapping[str, Any], options: ImportOptions) -> Parsed:
     call = ForeignCall(
         trace_id="",
         call_site=text(told.get("call_site")) or options.call_site or _CHAT,
-        model=text(first(request, "model") or response.get("model")) or "unknown",
+        model=text(first(request, "model") or response.get("model")) or options.model or "unknown",
         prompt=(),
         offered=definitions(request),
         form=form_of(request)[0],

@@ -29,6 +29,7 @@ class ImportOptions:
 
     Args:
         call_site: where calls are made of which the log does not say it.
+        model: that was asked, where the log does not say it.
         program: stands before each call site.
         hci: call sites that talk to a person, as `chat/*`.
         user_key: where in a row the user is named, as `info.task.user_id`; the format's own place if empty.
@@ -38,6 +39,7 @@ class ImportOptions:
     """
 
     call_site: str = ""
+    model: str = ""
     program: str = ""
     hci: Sequence[str] = ()
     user_key: str = ""

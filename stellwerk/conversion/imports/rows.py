@@ -50,11 +50,12 @@ def _rows(file: IO[bytes]) -> Iterator[Row]:
     if file.read(3) != b"\xef\xbb\xbf":  # the mark of UTF-8
         file.seek(0)
     start = file.tell()
-    first = b""
-    while not first and (line := file.readline(_CHUNK)):
-        first = line.strip()
+    first = whole = b""
+    while not first and (whole := file.readline(_LONGEST)):
+        first = whole.strip()
     file.seek(start)
-    if first.startswith(b"[") or (first.startswith(b"{") and first.endswith((b"{", b"[", b","))):
+    goes_on = first.endswith((b"{", b"[", b",")) or len(whole) == _LONGEST
+    if first.startswith(b"[") or (first.startswith(b"{") and goes_on):
         yield from _Document(file).rows()
     else:
         yield from _lines(file)
@@ -90,10 +91,10 @@ class _Document:
 
     def rows(self) -> Iterator[Row]:
         try:
-            if self._next() == "[":
-                yield from self._items()
-            else:
-                yield from self._members()
+            while sign := self._next():
+                if sign not in "[{":
+                    raise ValueError("there is neither an object nor a list")
+                yield from self._items() if sign == "[" else self._members()
         except (ValueError, RecursionError) as error:
             # What follows cannot be told apart any more.
             yield Row(self._line, problem=f"{_problem(error)}; the rest of the file is left out")
@@ -131,6 +132,7 @@ class _Document:
                 line = 0
             else:
                 whole[name] = self._value()
+        self._take()
         if line:
             yield from _unfolded(line, whole)
 

@@ -67,7 +67,7 @@ def parse(row: Mapping[str, Any], options: ImportOptions) -> Parsed:
         call = ForeignCall(
             trace_id=trace_id("trajectory", run, turn.number),
             call_site=text(told.get("call_site")) or options.call_site or "agent",
-            model=text(told.get("model")) or "unknown",
+            model=text(told.get("model")) or options.model or "unknown",
             prompt=turn.prompt,
             answer=str(turn.answer.text) or None,
             uses=turn.uses,
