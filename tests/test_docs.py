@@ -60,6 +60,7 @@ def snippets(language: str) -> list[Any]:
         pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
         for path in DOCUMENTS
         for number, block in enumerate(blocks(path, language), 1)
+        if "RemoteRunnable" not in block  # which calls a server: tests/serving/test_serving_docs.py has one
     ]
 
 

@@ -10,10 +10,12 @@ threads.py        whose threads there are
 running.py        runs on their way, and when they are stopped
 event_stream.py   what a client is told while a run goes on
 bodies.py         what clients may send
+answers.py        of people
 body_limit.py     how much of it
 problem.py        errors as clients see them
 thread_routes.py  the orchestrator on threads
 worker_routes.py  single workers
 chat_routes.py    the orchestrator as OpenAI's chat API has it
 health_routes.py  whether it is up, and metrics
+langserve/        LangServe's routes, where it is installed
 """
