@@ -66,6 +66,7 @@ def snippets(language: str) -> list[Any]:
         for path in DOCUMENTS
         if path not in HOW
         for number, block in enumerate(blocks(path, language), 1)
+        if "RemoteRunnable" not in block  # which calls a server: tests/serving/test_serving_docs.py has one
     ]
 
 

@@ -12,6 +12,7 @@ threads.py        whose threads there are
 running.py        runs on their way, and when they are stopped
 event_stream.py   what a client is told while a run goes on
 bodies.py         what clients may send
+answers.py        of people
 body_limit.py     how much of it
 problem.py        errors as clients see them
 thread_routes.py  the orchestrator on threads
@@ -21,4 +22,5 @@ report_page.py    what ran, as pages, to each owner of their own
 studio_auth.py    who is served by LangGraph's server
 studio_app.py     the report beside its routes
 health_routes.py  whether it is up, and metrics
+langserve/        LangServe's routes, where it is installed
 """

@@ -88,7 +88,7 @@ def problems(operation: Any, mode: GenerationMode, call: Callable[[Any], None]) 
             found.extend(f"{operation.label}: {error}" for error in group.exceptions if not _allowed(error))
 
     few = settings(
-        max_examples=1 if "{config_hash}" in operation.path else 4,
+        max_examples=1 if "{config_hash}" in operation.path else 3,
         deadline=None,
         database=None,
         derandomize=True,

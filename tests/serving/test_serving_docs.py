@@ -10,8 +10,11 @@ import pytest
 
 from stellwerk.settings import ServingSettings
 from tests.serving.served import Site
+from tests.serving.test_threads import ANSWER
+from tests.test_docs import blocks, execute
 
-TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+DOCUMENT = Path(__file__).parents[2] / "docs" / "serving.md"
+TEXT = DOCUMENT.read_text()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
@@ -25,6 +28,16 @@ def test_its_requests_are_answered(place: Site) -> None:
     )
     assert found.returncode == 0, found.stderr + found.stdout
     assert "event: values" in found.stdout
+
+
+def test_the_client_of_langserve_is_answered(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (code,) = [block for block in blocks(DOCUMENT, "python") if "RemoteRunnable" in block]
+    names = execute(code.replace("http://127.0.0.1:8080", place.url).replace("sw_...", place.keys["ada"]))
+    assert names["found"]["failure"] is None
+    assert (names["answer"], names["job"]["value"]["answer"]) == (ANSWER, ["100 dollars"])
+    for client in names["orchestrator"], names["extract"]:
+        client.sync_client.close()
 
 
 def test_every_key_is_documented() -> None:

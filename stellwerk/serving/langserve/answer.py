@@ -23,10 +23,9 @@ async def at_once(request: Request, visit: Visit, made: Coroutine[Any, Any, Resp
     """A response, once its runs have ended; a client that goes away stops them."""
     try:
         return await outcome(request, Answering(visit, made))
-    except Exception as error:
-        if not visit.threads:
-            raise
-        raise _found(error, visit) from error
+    except Problem as found:
+        _name_threads(found, visit)
+        raise
 
 
 async def as_events(request: Request, visit: Visit, made: EventSourceResponse) -> Response:
@@ -45,7 +44,7 @@ async def as_events(request: Request, visit: Visit, made: EventSourceResponse) -
         if not visit.begun.is_set() and not answering.task.done():
             await answering.stopped(problem.gone())
     if not visit.begun.is_set():
-        answering.result()
+        _check(answering)
     return EventStream(
         answering,
         events,
@@ -60,24 +59,32 @@ async def _fed(made: Made, events: Events) -> None:
             events.put(_event(**each))
 
 
+def _check(answering: Answering[None]) -> None:
+    try:
+        answering.result()
+    except Problem:
+        raise
+    except Exception as error:
+        raise problem.of(error) from error
+
+
 def _last(answering: Answering[None], visit: Visit) -> Iterable[bytes]:
     try:
         answering.result()
     except Exception as error:
-        found = _found(error, visit)
+        found = problem.of(error)
+        _name_threads(found, visit)
         said = {"status_code": found.status, "message": f"{found.title}: {found.detail}", **found.more}
         yield _event("error", json.dumps(said))
 
 
-def _found(error: Exception, visit: Visit) -> Problem:
-    """What went wrong, with the threads that it can be gone on with; their ids may be new."""
-    found = problem.of(error)
+def _name_threads(found: Problem, visit: Visit) -> None:
+    """Name the threads that it can be gone on with; their ids may be new to the client."""
     threads = list(visit.threads.values())
     if len(threads) == 1:
         found.more["thread_id"] = threads[0]
     elif threads:
         found.more["thread_ids"] = threads
-    return found
 
 
 def _event(event: str, data: str = "") -> bytes:
