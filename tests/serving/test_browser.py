@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from stellwerk.serving.browser import from_another_site, from_own_page, password_of, shows_page
-from tests.serving.served import Site, refused
+from tests.serving.served import RUN, Site, refused
+from tests.serving.test_threads import ANSWER
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -161,3 +162,22 @@ def test_pages_are_known_by_their_paths(path: str, shown: bool) -> None:
     assert shows_page("GET", path, {"accept": HTML["Accept"]}) is shown
     assert not shows_page("GET", path, {"accept": "*/*"})
     assert not shows_page("POST", path, {"accept": HTML["Accept"]})
+
+
+def test_the_playground_is_opened_with_a_password_and_runs(place: Site) -> None:
+    pytest.importorskip("langserve", reason="needs the extra `langserve`")
+    key, page = basic(place.keys["ada"]), "/orchestrator/playground/"
+    with place.client() as browser:
+        asked = browser.get(page, headers=HTML)
+        assert (asked.status_code, asked.headers["WWW-Authenticate"].partition(" ")[0]) == (401, "Basic")
+        shown = browser.get(page, headers={**HTML, **key})
+        assert (shown.status_code, shown.headers["Content-Type"].partition(";")[0]) == (200, "text/html")
+        own = {"Sec-Fetch-Site": "same-origin", "Origin": place.url, **key}
+        done = browser.post("/orchestrator/invoke", json={"input": RUN}, headers=own)
+        assert done.json()["output"]["answer"] == ANSWER
+        refused(
+            browser.post(
+                "/orchestrator/invoke", json={"input": RUN}, headers={**own, "Sec-Fetch-Site": "cross-site"}
+            ),
+            403,
+        )
